@@ -1,0 +1,9 @@
+//! Stormglass: deterministic simulation and chaos for distributed caches on Kubernetes.
+//!
+//! Layers, each importing only from the left of itself:
+//! `base -> trace -> rt -> { stack | kube | world } -> oracle -> sim -> hunt -> report -> cli`.
+//! README.md tells what each is for.
+
+pub mod base;
+pub mod rt;
+pub mod stack;

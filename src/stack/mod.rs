@@ -1,0 +1,6 @@
+//! The real distributed cache: masters that agree through Raft, workers that keep blocks, clients that read and write
+//! through them, and the under-stores behind.
+//!
+//! Everything waits, connects and stores through [`crate::rt`]; nothing here knows whether the world is simulated.
+
+pub mod wire;

@@ -1,0 +1,143 @@
+//! What clients, workers and operators ask a master, and what it answers.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BlockId, BlockInfo, FileInfo, FsResult, InodeId, OpId, TierUsage, WorkerAddress, WorkerId};
+
+/// A request to a master's rpc port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MasterRequest {
+    /// Is this the primary? Asked by clients that look for it (Alluxio's version service). Standbys answer `NotLeader`.
+    WhoLeads,
+    /// A change of the namespace, applied once per operation id.
+    Change { op: OpId, change: Change },
+    /// `stat`.
+    Stat { path: String },
+    /// The entries of a directory, by name. Loads them from the under-store at the first listing.
+    List { path: String },
+    /// The blocks of a file with their locations. Refused in safe mode.
+    Blocks { path: String },
+    /// Live workers with their space, for placing new blocks. Refused in safe mode.
+    Workers,
+    /// First contact of a worker: gives it an id.
+    WorkerId { address: WorkerAddress },
+    /// A worker's full state. Locations of the worker are replaced by `blocks`.
+    Register { worker: WorkerId, tiers: Vec<TierUsage>, blocks: Vec<BlockId> },
+    /// A worker is alive and changed.
+    Heartbeat { worker: WorkerId, tiers: Vec<TierUsage>, added: Vec<BlockId>, removed: Vec<BlockId> },
+    /// A worker holds a whole new block: its length is journaled, its location noted.
+    CommitBlock { worker: WorkerId, block: BlockId, length: u64 },
+    /// `fs masterInfo`, `journal quorum info`, `fsadmin report`: the facts from which the client prints its screen.
+    QuorumInfo,
+    /// See [`MasterRequest::QuorumInfo`].
+    Report,
+}
+
+/// A change that goes through the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// `mkdir`; with `recursive` makes the parents and accepts an existing directory.
+    Mkdir { path: String, recursive: bool },
+    /// Makes an empty, incomplete file; its parent must exist.
+    Create { path: String, block_size: u64 },
+    /// The file's blocks are written: fixes its length.
+    Complete { file: InodeId, length: u64 },
+    /// POSIX `rename`: replaces an existing file, or an empty directory by a directory.
+    Rename { from: String, to: String },
+    /// `unlink`, `rmdir`; with `recursive` a whole tree.
+    Delete { path: String, recursive: bool },
+    /// Attaches an under-store at a path.
+    Mount { path: String, url: String, read_only: bool },
+    /// Detaches it.
+    Unmount { path: String },
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterReply {
+    /// Journal index that the answer reflects: of the change itself, or the read index. 0 where the journal plays no part.
+    pub index: u64,
+    /// Raft term of the master that answered.
+    pub term: u64,
+    /// The answer.
+    pub result: FsResult<MasterAnswer>,
+}
+
+/// One arm per kind of request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MasterAnswer {
+    /// To `WhoLeads`: this master's rpc address and those of all masters.
+    Leader { address: String, masters: Vec<String> },
+    /// Done; nothing to tell.
+    Done,
+    /// To `Stat`, and to the changes that make an inode.
+    Info(FileInfo),
+    /// To `List`.
+    Entries(Vec<FileInfo>),
+    /// To `Blocks`.
+    Blocks { info: FileInfo, blocks: Vec<BlockInfo> },
+    /// To `Workers`.
+    Workers(Vec<WorkerSummary>),
+    /// To `WorkerId`.
+    WorkerId(WorkerId),
+    /// To `Register` and `Heartbeat`.
+    Command(WorkerCommand),
+    /// To `QuorumInfo`.
+    Quorum(QuorumInfo),
+    /// To `Report`.
+    Report(ClusterReport),
+}
+
+/// What a master tells a worker to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WorkerCommand {
+    /// Nothing.
+    Nothing,
+    /// The id is unknown (a new leader, or counted as lost): get an id and register again with all blocks.
+    Register,
+    /// Drop these blocks: their files are gone.
+    Free(Vec<BlockId>),
+}
+
+/// One row of the worker list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerSummary {
+    /// Registration.
+    pub id: WorkerId,
+    /// Where it listens.
+    pub address: WorkerAddress,
+    /// Space by level.
+    pub tiers: Vec<TierUsage>,
+}
+
+/// `journal quorum info`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuorumInfo {
+    /// Journal address of the leader.
+    pub leader: Option<String>,
+    /// (journal address, available), sorted by address.
+    pub members: Vec<(String, bool)>,
+}
+
+/// `fsadmin report summary`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterReport {
+    /// Leader's rpc address.
+    pub master: String,
+    /// Leader's rpc port.
+    pub rpc_port: u16,
+    /// Wall clock at start of this leader's process, milliseconds since the epoch.
+    pub started_ms: u64,
+    /// Milliseconds since then.
+    pub uptime_ms: u64,
+    /// Whether worker-dependent calls are refused still.
+    pub safe_mode: bool,
+    /// Journal addresses of all masters.
+    pub journal: Vec<String>,
+    /// (rpc address, is primary).
+    pub masters: Vec<(String, bool)>,
+    /// Workers that heartbeat.
+    pub live: Vec<WorkerSummary>,
+    /// Workers that stopped to.
+    pub lost: Vec<WorkerSummary>,
+}

@@ -1,0 +1,123 @@
+//! The nouns of the protocol, shared by requests, replicated state and client.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Identifies one client operation through all its retries (Alluxio's `FileSystemMasterCommonPOptions.operationId`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OpId {
+    /// Random per client process.
+    pub client: u64,
+    /// Counts up within the client.
+    pub seq: u64,
+}
+
+/// An inode. For a file it is also the container of its blocks: `block = container << 24 | sequence`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InodeId(pub u64);
+
+/// One block: 40 bits of container (the file), 24 bits of sequence within it, as in Alluxio's `BlockId`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BlockId(pub u64);
+
+impl BlockId {
+    /// Bits of the sequence.
+    pub const SEQUENCE_BITS: u32 = 24;
+    /// The highest sequence that names a block; the one above is the file itself.
+    pub const SEQUENCE_MAX: u64 = (1 << Self::SEQUENCE_BITS) - 2;
+
+    /// The `sequence`-th block of `file`.
+    pub const fn new(file: InodeId, sequence: u64) -> Self {
+        Self(file.0 << Self::SEQUENCE_BITS | sequence)
+    }
+
+    /// The file it belongs to.
+    pub const fn file(self) -> InodeId {
+        InodeId(self.0 >> Self::SEQUENCE_BITS)
+    }
+
+    /// Its place in the file.
+    pub const fn sequence(self) -> u64 {
+        self.0 & ((1 << Self::SEQUENCE_BITS) - 1)
+    }
+}
+
+/// A worker's registration: random, new at every first contact with a leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkerId(pub u64);
+
+/// Where a worker listens, `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkerAddress(pub String);
+
+impl fmt::Display for WorkerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A storage level of a worker, fastest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Medium {
+    /// Memory.
+    Mem,
+    /// Solid state disk.
+    Ssd,
+    /// Hard disk.
+    Hdd,
+}
+
+/// Bytes of one level of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierUsage {
+    /// Which level.
+    pub medium: Medium,
+    /// Quota in bytes.
+    pub capacity: u64,
+    /// Bytes of blocks held.
+    pub used: u64,
+}
+
+/// Where a file's bytes come from when no worker has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UfsRef {
+    /// Full under-store location, such as `https://mirror/hbase/hbase-2.5-bin.tar.gz`.
+    pub url: String,
+    /// Names one version of the content (ETag, or length and modification time).
+    pub fingerprint: String,
+}
+
+/// What `stat` tells of one inode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// Inode.
+    pub id: InodeId,
+    /// Last part of the path; empty for the root.
+    pub name: String,
+    /// Whether it is a directory.
+    pub dir: bool,
+    /// Bytes; 0 for directories and for files still being written.
+    pub length: u64,
+    /// Block size in bytes; 0 for directories.
+    pub block_size: u64,
+    /// False while the file is being written.
+    pub completed: bool,
+    /// Journal index of the last change: the version.
+    pub version: u64,
+    /// Wall-clock milliseconds of the last change, as the leader that proposed it saw them.
+    pub mtime_ms: u64,
+    /// The under-store's copy, if there is one.
+    pub ufs: Option<UfsRef>,
+}
+
+/// One block of a file and where it is cached now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockInfo {
+    /// Which.
+    pub id: BlockId,
+    /// Bytes.
+    pub length: u64,
+    /// Workers that reported it, in address order; empty is normal right after a failover.
+    pub locations: Vec<WorkerAddress>,
+}
