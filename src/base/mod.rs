@@ -11,3 +11,10 @@ pub use ids::{HostId, ProcessId, TaskId};
 pub use seed::{Seed, Stream};
 pub use size::ByteSize;
 pub use time::SimTime;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks for a short critical section. A poisoned lock is taken over: the panic that poisoned it is reported elsewhere.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

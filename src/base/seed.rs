@@ -35,7 +35,7 @@ impl Seed {
 
     /// A seed for an inner purpose, so that it can fork streams of its own.
     pub fn fork(self, domain: &str, entity: u64) -> Seed {
-        Seed(self.stream(domain, entity).next())
+        Seed(self.stream(domain, entity).bits())
     }
 }
 
@@ -71,7 +71,7 @@ pub struct Stream(Xoshiro256PlusPlus);
 
 impl Stream {
     /// The next 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0.next_u64()
     }
 
@@ -82,7 +82,7 @@ impl Stream {
         }
         let threshold = n.wrapping_neg() % n;
         loop {
-            let wide = u128::from(self.next()) * u128::from(n);
+            let wide = u128::from(self.bits()) * u128::from(n);
             if wide as u64 >= threshold {
                 return (wide >> 64) as u64;
             }
@@ -94,7 +94,7 @@ impl Stream {
         let (low, high) = range.into_inner();
         match high.saturating_sub(low).checked_add(1) {
             Some(span) => low + self.below(span),
-            None => self.next(),
+            None => self.bits(),
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_stream_depends_on_seed_name_and_entity_only() {
-        let first = |seed, domain, entity| Seed(seed).stream(domain, entity).next();
+        let first = |seed, domain, entity| Seed(seed).stream(domain, entity).bits();
         assert_eq!(first(7, "net", 1), first(7, "net", 1));
         let mut all =
             vec![first(7, "net", 1), first(8, "net", 1), first(7, "disk", 1), first(7, "net", 2), first(7, "net\0", 1)];
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn the_generator_is_pinned() {
         let mut stream = Seed(7).stream("sched", 0);
-        let drawn: Vec<u64> = (0..3).map(|_| stream.next()).collect();
+        let drawn: Vec<u64> = (0..3).map(|_| stream.bits()).collect();
         assert_eq!(drawn, PINNED);
     }
     const PINNED: [u64; 3] = [12572519232309513431, 5075355506784775174, 3941041515837532419];

@@ -164,7 +164,7 @@ pub trait Files {
     /// Cuts or extends with zeros.
     fn set_len(&self, file: FileKey, len: u64) -> Timed<()>;
     /// Length now.
-    fn len(&self, file: FileKey) -> Timed<u64>;
+    fn file_len(&self, file: FileKey) -> Timed<u64>;
     /// Begins `fsync`: everything written to the file so far. `data_only` is `fdatasync` (length still included).
     fn sync_begin(&self, file: FileKey, data_only: bool) -> Timed<SyncKey>;
     /// Begins `fsync` of a directory: its entries so far.
