@@ -5,3 +5,13 @@
 //! code runs on tokio's threads for real.
 
 pub mod backend;
+pub mod chan;
+pub mod chance;
+pub mod fs;
+pub mod net;
+mod select;
+pub mod task;
+pub mod time;
+mod wait;
+
+pub use select::{Either, select2};

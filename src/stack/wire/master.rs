@@ -1,4 +1,5 @@
 //! What clients, workers and operators ask a master, and what it answers.
+#![expect(missing_docs, reason = "the doc of a variant names its fields")]
 
 use serde::{Deserialize, Serialize};
 
