@@ -2,6 +2,8 @@
 
 pub mod error;
 pub mod master;
+pub mod raw;
+pub mod rpc;
 pub mod types;
 pub mod worker;
 

@@ -12,7 +12,12 @@ pub enum WorkerRequest {
     /// one reader at a time) and keeps it.
     Read { block: BlockId, offset: u64, length: u32, ufs: Option<UfsBlock> },
     /// Appends to a block being written; `offset` must be its length so far, so that a retried chunk is harmless.
-    Write { block: BlockId, offset: u64, data: Vec<u8> },
+    Write {
+        block: BlockId,
+        offset: u64,
+        #[serde(with = "super::raw")]
+        data: Vec<u8>,
+    },
     /// The block is whole: makes it durable, commits it to the master, then readable. Repeating it is harmless.
     Commit { block: BlockId, length: u64 },
     /// Drops a block being written, or a cached one.
@@ -45,6 +50,7 @@ pub enum WorkerAnswer {
     /// To `Read`: fewer bytes than asked only at the end of the block.
     Data {
         /// The bytes.
+        #[serde(with = "super::raw")]
         data: Vec<u8>,
         /// Whether they were cached before this request.
         cached: bool,
