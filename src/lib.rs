@@ -7,3 +7,4 @@
 pub mod base;
 pub mod rt;
 pub mod stack;
+pub mod trace;
