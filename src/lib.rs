@@ -5,6 +5,8 @@
 //! README.md tells what each is for.
 
 pub mod base;
+pub mod kube;
 pub mod rt;
+pub mod sim;
 pub mod stack;
 pub mod trace;

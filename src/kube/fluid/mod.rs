@@ -1,0 +1,3 @@
+//! Fluid: datasets, the runtimes that cache them, and their controllers.
+
+pub mod api;

@@ -1,0 +1,366 @@
+//! The faults that a step can inject.
+//!
+//! Rule: each fault names its target, and ends after `for` or when a `heal` step (or the heal phase) removes it. A fault
+//! that had no effect makes the run vacuous; what counts as an effect is said at each.
+
+use schemars::{JsonSchema, Schema};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::target::{Target, Targets};
+use super::value::{Odds, Span};
+use super::world::Latency;
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// End a process at once, as `kill -9` does: its kernel lives on and resets its connections. Acts if it ran.
+    Kill(Stop),
+    /// Cut the power of a host: peers hear nothing, what was not synced may be lost. Acts if it ran.
+    PowerLoss(Stop),
+    /// Ask a process to end and kill it after its grace. Acts if it ran.
+    Terminate(Terminate),
+    /// Stop a process without telling it, as a long garbage collection does; its kernel goes on acknowledging. Acts if it ran.
+    Freeze(Pause),
+    /// Let a frozen process go on. Acts if it was frozen.
+    Thaw(Targets),
+    /// Start what was stopped again. Acts if it was down.
+    Restart(Targets),
+    /// Cut the network between two groups. Acts if it dropped a segment.
+    Partition(Partition),
+    /// Make links slow or lossy. Acts if it delayed or dropped a segment.
+    Degrade(Degrade),
+    /// Leave no space on a disk: writes fail with ENOSPC. Acts if a write failed.
+    DiskFull(DiskFull),
+    /// Make a disk answer with EIO. Acts if a call failed.
+    DiskError(DiskError),
+    /// Make a disk answer nothing. Acts if a call waited.
+    DiskStall(Pause),
+    /// Flip one bit in cached blocks that are at rest, behind their checksums. Acts if a block was there.
+    BitRot(BitRot),
+    /// Step a host's wall clock. Acts if the host ran.
+    ClockJump(ClockJump),
+    /// End faults: `all`, or those of the given hosts. Restarts nothing.
+    Heal(Targets),
+}
+
+/// A process or host that is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(transform = or_targets)]
+pub struct Stop {
+    /// Which.
+    pub target: Targets,
+    /// Start it again after so long. Without it, a `restart` step or the heal phase does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_after: Option<Span>,
+}
+
+/// A process that is asked to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(transform = or_targets)]
+pub struct Terminate {
+    /// Which.
+    pub target: Targets,
+    /// How long until it is killed; Kubernetes' default of 30 s.
+    #[serde(default = "grace")]
+    pub grace: Span,
+    /// Start it again after so long. Without it, a `restart` step or the heal phase does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_after: Option<Span>,
+}
+
+fn grace() -> Span {
+    Span::secs(30)
+}
+
+/// Something that stands still for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(transform = or_targets)]
+pub struct Pause {
+    /// Which.
+    pub target: Targets,
+    /// How long. Without it, until it is thawed or healed.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Span>,
+}
+
+/// Which way a partition cuts, seen from `from`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Nothing passes.
+    #[default]
+    Both,
+    /// What `to` sends does not arrive at `from`.
+    In,
+    /// What `from` sends does not arrive at `to`.
+    Out,
+}
+
+/// Two groups that cannot talk. Hosts in both groups still talk to themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// One side.
+    pub from: Targets,
+    /// The other side; all other hosts if not given.
+    #[serde(default = "everyone")]
+    pub to: Targets,
+    /// Which way is cut.
+    #[serde(default)]
+    pub direction: Direction,
+    /// How long. Without it, until healed.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Span>,
+}
+
+fn everyone() -> Targets {
+    Targets(vec![Target::All])
+}
+
+/// Links that are slow or lossy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Degrade {
+    /// One side.
+    pub from: Targets,
+    /// The other side; all other hosts if not given.
+    #[serde(default = "everyone")]
+    pub to: Targets,
+    /// Which way is slow.
+    #[serde(default)]
+    pub direction: Direction,
+    /// One-way latency meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// Chance that a segment is lost, and sent again by TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Odds>,
+    /// How long. Without it, until healed.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Span>,
+}
+
+/// A disk without space.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(transform = or_targets)]
+pub struct DiskFull {
+    /// Whose disk.
+    pub target: Targets,
+    /// How long. Without it, until healed.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Span>,
+}
+
+/// Calls that a broken disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskCall {
+    /// Reads.
+    Read,
+    /// Writes.
+    Write,
+    /// Syncs of files and directories; the data then may or may not be durable, as on Linux.
+    Sync,
+}
+
+/// A disk that answers with EIO.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiskError {
+    /// Whose disk.
+    pub target: Targets,
+    /// Which calls.
+    pub on: DiskCall,
+    /// How many of them.
+    #[serde(default = "always")]
+    pub odds: Odds,
+    /// How long. Without it, until healed.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Span>,
+}
+
+fn always() -> Odds {
+    Odds::ALWAYS
+}
+
+/// Bits that flip at rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(transform = or_targets)]
+pub struct BitRot {
+    /// Whose cached blocks.
+    pub target: Targets,
+    /// How many blocks at most, picked by the seed; all if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<u32>,
+}
+
+/// A wall clock that is stepped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClockJump {
+    /// Whose clock.
+    pub target: Targets,
+    /// How far.
+    pub by: Span,
+    /// Back instead of forward.
+    #[serde(default)]
+    pub back: bool,
+}
+
+impl Fault {
+    /// The keys of faults in a scenario file.
+    pub const NAMES: [&str; 14] = [
+        "kill",
+        "power_loss",
+        "terminate",
+        "freeze",
+        "thaw",
+        "restart",
+        "partition",
+        "degrade",
+        "disk_full",
+        "disk_error",
+        "disk_stall",
+        "bit_rot",
+        "clock_jump",
+        "heal",
+    ];
+
+    /// Its key in a scenario file.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Kill(_) => "kill",
+            Self::PowerLoss(_) => "power_loss",
+            Self::Terminate(_) => "terminate",
+            Self::Freeze(_) => "freeze",
+            Self::Thaw(_) => "thaw",
+            Self::Restart(_) => "restart",
+            Self::Partition(_) => "partition",
+            Self::Degrade(_) => "degrade",
+            Self::DiskFull(_) => "disk_full",
+            Self::DiskError(_) => "disk_error",
+            Self::DiskStall(_) => "disk_stall",
+            Self::BitRot(_) => "bit_rot",
+            Self::ClockJump(_) => "clock_jump",
+            Self::Heal(_) => "heal",
+        }
+    }
+
+    /// Whom it hits; for network faults the `from` side.
+    pub const fn target(&self) -> &Targets {
+        match self {
+            Self::Kill(stop) | Self::PowerLoss(stop) => &stop.target,
+            Self::Terminate(stop) => &stop.target,
+            Self::Freeze(pause) | Self::DiskStall(pause) => &pause.target,
+            Self::Thaw(target) | Self::Restart(target) | Self::Heal(target) => target,
+            Self::Partition(cut) => &cut.from,
+            Self::Degrade(links) => &links.from,
+            Self::DiskFull(disk) => &disk.target,
+            Self::DiskError(disk) => &disk.target,
+            Self::BitRot(rot) => &rot.target,
+            Self::ClockJump(clock) => &clock.target,
+        }
+    }
+
+    /// How long it lasts, if the fault itself says so.
+    pub const fn lasting(&self) -> Option<Span> {
+        match self {
+            Self::Kill(stop) | Self::PowerLoss(stop) => stop.restart_after,
+            Self::Terminate(stop) => stop.restart_after,
+            Self::Freeze(pause) | Self::DiskStall(pause) => pause.lasting,
+            Self::Partition(cut) => cut.lasting,
+            Self::Degrade(links) => links.lasting,
+            Self::DiskFull(disk) => disk.lasting,
+            Self::DiskError(disk) => disk.lasting,
+            Self::Thaw(_) | Self::Restart(_) | Self::BitRot(_) | Self::ClockJump(_) | Self::Heal(_) => None,
+        }
+    }
+
+    /// Whether it ends or undoes other faults rather than being one.
+    pub const fn is_remedy(&self) -> bool {
+        matches!(self, Self::Thaw(_) | Self::Restart(_) | Self::Heal(_))
+    }
+}
+
+/// `kill leader`, `partition leader from masters (out)`, as reports print it.
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name(), self.target())?;
+        let (to, direction) = match self {
+            Self::Partition(cut) => (&cut.to, cut.direction),
+            Self::Degrade(links) => (&links.to, links.direction),
+            _ => return self.lasting().map_or(Ok(()), |span| write!(f, " for {span}")),
+        };
+        let way = match direction {
+            Direction::Both => "<->",
+            Direction::In => "<-",
+            Direction::Out => "->",
+        };
+        write!(f, " {way} {to}")?;
+        self.lasting().map_or(Ok(()), |span| write!(f, " for {span}"))
+    }
+}
+
+/// Lets a fault whose only needed field is `target` be written as the target alone: `kill: leader`.
+macro_rules! target_alone {
+    ($type:ty, $from:expr) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let short: fn(Targets) -> $type = $from;
+                if *self == short(self.target.clone()) {
+                    self.target.serialize(serializer)
+                } else {
+                    Self::serialize(self, serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Either;
+
+                impl<'de> Visitor<'de> for Either {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a target such as leader, or a mapping with `target`")
+                    }
+
+                    fn visit_str<E: Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse::<Target>().map(|target| ($from)(target.into())).map_err(E::custom)
+                    }
+
+                    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<$type, A::Error> {
+                        Vec::deserialize(SeqAccessDeserializer::new(seq)).map(|targets| ($from)(Targets(targets)))
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$type, A::Error> {
+                        <$type>::deserialize(MapAccessDeserializer::new(map))
+                    }
+                }
+
+                deserializer.deserialize_any(Either)
+            }
+        }
+    };
+}
+
+target_alone!(Stop, |target| Stop { target, restart_after: None });
+target_alone!(Terminate, |target| Terminate { target, grace: grace(), restart_after: None });
+target_alone!(Pause, |target| Pause { target, lasting: None });
+target_alone!(DiskFull, |target| DiskFull { target, lasting: None });
+target_alone!(BitRot, |target| BitRot { target, blocks: None });
+
+/// Adds the short form to the schema of a fault.
+fn or_targets(schema: &mut Schema) {
+    let whole = std::mem::take(schema);
+    *schema = schemars::json_schema!({ "anyOf": [{ "$ref": "#/$defs/Targets" }, whole] });
+}

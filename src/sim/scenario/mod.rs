@@ -1,0 +1,184 @@
+//! Scenario files: the story of a run, as data.
+//!
+//! [`Spec`] is the YAML as written, [`Scenario`] is a spec whose manifests were read and whose names were checked. All
+//! that is random in a run comes from the seed; the scenario only says within which bounds. Reading files is the
+//! caller's: loading is given a function that does it.
+
+pub mod value;
+
+pub mod target;
+
+pub mod world;
+
+pub mod fault;
+
+pub mod command;
+
+pub mod step;
+
+pub mod params;
+
+pub mod manifest;
+
+pub mod workload;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use command::{Command, CommandLine, GoosefsCommand};
+pub use fault::{Direction, DiskCall, Fault};
+pub use manifest::ManifestSource;
+pub use params::Parameters;
+pub use step::{Expect, LeaderExpect, Run, ServiceExpect, Step};
+pub use target::{Role, Target, Targets};
+pub use value::{Odds, Span};
+pub use workload::Workload;
+pub use world::{Latency, Limits, Link, SpanRange, UnderStore};
+
+use crate::kube::fluid::api::{Dataset, GooseFsRuntime};
+
+/// A scenario file as written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Stormglass scenario")]
+pub struct Spec {
+    /// Name: that of the file without `.yaml`.
+    pub name: String,
+    /// What happens and what must hold, in a line or two; shown by `stormglass list`.
+    pub about: String,
+    /// The nodes of the Kubernetes cluster, by name. Each runs one fuse client, and at most one worker.
+    pub nodes: Vec<String>,
+    /// The Kubernetes objects that the cluster is formed from.
+    pub manifests: Vec<ManifestSource>,
+    /// The under-stores that the manifests mount.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub under_stores: Vec<UnderStore>,
+    /// The links between hosts. Without any: 50 to 500 microseconds each way, no loss, 1.25 GB/s.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+    /// Knobs of the stack and the world that differ from their defaults.
+    #[serde(default)]
+    pub parameters: Parameters,
+    /// What the clients do meanwhile.
+    #[serde(default)]
+    pub workload: Workload,
+    /// What happens, in order. The first step starts when the cluster serves.
+    pub steps: Vec<Step>,
+    /// What a run may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How the run is to end.
+    #[serde(default)]
+    pub verdict: ExpectedVerdict,
+    /// The deliberate bug that is switched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<PlantedBug>,
+}
+
+/// How a run is expected to end.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpectedVerdict {
+    /// Every promise is kept and the cluster serves again.
+    #[default]
+    Pass,
+    /// The faults are more than a correct system must survive: it refuses service, loses nothing and comes back.
+    Unavailable,
+    /// One of these violations is found, by the name of the broken promise. For planted bugs.
+    Violation(Vec<String>),
+}
+
+/// The deliberate bugs that prove that the oracles bite in the whole system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlantedBug {
+    /// A master acknowledges before its log is durable.
+    AckBeforeDurable,
+    /// A standby master answers reads from its own state.
+    StandbyReads,
+    /// The retry cache forgets, so that a retried change is applied twice.
+    RetryCacheForgets,
+    /// A worker serves a block without verifying its checksum.
+    UnverifiedBlock,
+}
+
+impl PlantedBug {
+    /// As scenarios write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AckBeforeDurable => "ack-before-durable",
+            Self::StandbyReads => "standby-reads",
+            Self::RetryCacheForgets => "retry-cache-forgets",
+            Self::UnverifiedBlock => "unverified-block",
+        }
+    }
+}
+
+/// A scenario that can be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// The path it was read from, as the user gave it; shown in the command that reproduces a run.
+    pub path: String,
+    /// As written.
+    pub spec: Spec,
+    /// The dataset of the manifests.
+    pub dataset: Dataset,
+    /// The runtime that caches it.
+    pub runtime: GooseFsRuntime,
+}
+
+/// A host that the manifests and nodes give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedHost {
+    /// Its name, such as `hbase-master-0`, or the host of an under-store's url.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Its place within the role, from 0.
+    pub index: u32,
+    /// The node it runs on; none for servers outside of the cluster.
+    pub node: Option<String>,
+}
+
+impl Scenario {
+    /// All hosts: masters, workers, fuse clients, under-stores. Named as Fluid names the pods.
+    pub fn hosts(&self) -> Vec<PlannedHost> {
+        let name = &self.runtime.metadata.name;
+        let nodes = &self.spec.nodes;
+        let cluster = [
+            (Role::Master, self.runtime.spec.master.replicas),
+            (Role::Worker, self.runtime.spec.replicas),
+            (Role::Fuse, u32::try_from(nodes.len()).unwrap_or(u32::MAX)),
+        ];
+        let pods = cluster.into_iter().flat_map(|(role, count)| {
+            (0..count).map(move |index| PlannedHost {
+                name: format!("{name}-{}-{index}", role.as_str()),
+                role,
+                index,
+                node: nodes.get(index as usize % nodes.len().max(1)).cloned(),
+            })
+        });
+        let mut hosts: Vec<PlannedHost> = pods.collect();
+        let mut outside: Vec<&str> = Vec::new();
+        for store in &self.spec.under_stores {
+            let host = url_host(&store.url);
+            if !outside.contains(&host) {
+                outside.push(host);
+            }
+        }
+        hosts.extend(outside.into_iter().zip(0..).map(|(host, index)| PlannedHost {
+            name: host.into(),
+            role: Role::UnderStore,
+            index,
+            node: None,
+        }));
+        hosts
+    }
+}
+
+/// The host of a url: `mirror` in `https://mirror:8443/a/`.
+pub fn url_host(url: &str) -> &str {
+    let after = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = after.split('/').next().unwrap_or(after);
+    host.split(':').next().unwrap_or(host)
+}

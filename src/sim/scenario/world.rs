@@ -1,0 +1,117 @@
+//! The surroundings of a scenario: nodes, under-stores, links and the budget of a run.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::target::Targets;
+use super::value::{Odds, Span};
+use crate::base::Stream;
+use crate::kube::quantity::Quantity;
+
+/// A server outside of the cluster that holds the data which is cached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnderStore {
+    /// Where it is: scheme, host and base path, such as `https://mirrors.tuna.tsinghua.edu.cn/apache/hbase/stable/`.
+    /// Every `mountPoint` of the manifests lies under one of them.
+    pub url: String,
+    /// Its files. Their content follows from path, version and offset.
+    pub files: Vec<UfsFile>,
+}
+
+/// One file of an under-store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UfsFile {
+    /// Path below the under-store's url; `a/b.txt` lies in the directory `a`.
+    pub path: String,
+    /// Length.
+    pub size: Quantity,
+}
+
+/// One-way delay of a link, drawn for each segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Latency {
+    /// Always the same.
+    Const(Span),
+    /// Any in the range with equal chance.
+    Uniform(SpanRange),
+    /// Exponential above a minimum.
+    Exponential(Exponential),
+}
+
+/// A closed range of durations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpanRange {
+    /// Shortest.
+    pub min: Span,
+    /// Longest; not below `min`.
+    pub max: Span,
+}
+
+impl SpanRange {
+    /// One of them.
+    pub fn draw(self, stream: &mut Stream) -> std::time::Duration {
+        stream.duration(self.min.0, self.max.0)
+    }
+}
+
+/// An exponential delay: `min`, and on top `mean` on average, cut at `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exponential {
+    /// Shortest.
+    pub min: Span,
+    /// Average of what comes on top.
+    pub mean: Span,
+    /// Longest.
+    pub max: Span,
+}
+
+/// Properties of the links between two groups. Later entries override earlier ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// One side; every host if not given. Roles that change in a run (`leader`, `follower`, `victim`) are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Targets>,
+    /// The other side; every host if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Targets>,
+    /// One-way latency, the same both ways.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// Chance that a segment is lost, and sent again by TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Odds>,
+    /// Bytes per second each way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Quantity>,
+}
+
+/// What one run may use; beyond it the run ends as over budget.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Simulated time.
+    pub time: Span,
+    /// Events: polls, timers, messages.
+    pub events: u64,
+    /// Bytes of trace that are kept.
+    pub trace: Quantity,
+    /// Events per simulated second; more is a livelock.
+    pub events_per_second: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            time: Span::secs(1800),
+            events: 50_000_000,
+            trace: Quantity::bytes(256 << 20),
+            events_per_second: 2_000_000,
+        }
+    }
+}
