@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Why a file system operation failed. Crosses the wire as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum FsError {
     /// ENOENT.
     #[error("{0} does not exist")]
@@ -26,6 +26,9 @@ pub enum FsError {
     /// EBUSY: being written, pinned, or in the way of a mount.
     #[error("{0} is busy")]
     Busy(String),
+    /// EXDEV: a rename from one mount into another; copy instead.
+    #[error("{0} is on another mount")]
+    CrossMount(String),
     /// EROFS: under a read-only mount.
     #[error("{0} is on a read-only under-store")]
     ReadOnly(String),

@@ -41,15 +41,15 @@ pub enum Change {
     Mkdir { path: String, recursive: bool },
     /// Makes an empty, incomplete file; its parent must exist.
     Create { path: String, block_size: u64 },
-    /// The file's blocks are written: fixes its length.
+    /// All blocks that `length` needs are committed: fixes it. A second time is `Invalid`, unless it is a retry.
     Complete { file: InodeId, length: u64 },
-    /// POSIX `rename`: replaces an existing file, or an empty directory by a directory.
+    /// POSIX `rename`: replaces an existing file, or an empty directory by a directory. Not across mounts.
     Rename { from: String, to: String },
     /// `unlink`, `rmdir`; with `recursive` a whole tree.
     Delete { path: String, recursive: bool },
-    /// Attaches an under-store at a path.
+    /// Attaches an under-store at a new path, at an empty directory, or at the root.
     Mount { path: String, url: String, read_only: bool },
-    /// Detaches it.
+    /// Detaches it and forgets everything below, without touching the under-store. Not the root, as in Alluxio.
     Unmount { path: String },
 }
 
@@ -125,8 +125,12 @@ pub struct QuorumInfo {
 pub struct ClusterReport {
     /// Leader's rpc address.
     pub master: String,
+    /// Leader's web port.
+    pub web_port: u16,
     /// Leader's rpc port.
     pub rpc_port: u16,
+    /// Version of the masters' software.
+    pub version: String,
     /// Wall clock at start of this leader's process, milliseconds since the epoch.
     pub started_ms: u64,
     /// Milliseconds since then.

@@ -24,6 +24,8 @@ pub struct BlockId(pub u64);
 impl BlockId {
     /// Bits of the sequence.
     pub const SEQUENCE_BITS: u32 = 24;
+    /// The highest file that can hold blocks: 40 bits.
+    pub const FILE_MAX: u64 = (1 << (64 - Self::SEQUENCE_BITS)) - 1;
     /// The highest sequence that names a block; the one above is the file itself.
     pub const SEQUENCE_MAX: u64 = (1 << Self::SEQUENCE_BITS) - 2;
 
@@ -80,7 +82,7 @@ pub struct TierUsage {
 }
 
 /// Where a file's bytes come from when no worker has them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UfsRef {
     /// Full under-store location, such as `https://mirror/hbase/hbase-2.5-bin.tar.gz`.
     pub url: String,
@@ -89,7 +91,7 @@ pub struct UfsRef {
 }
 
 /// What `stat` tells of one inode.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileInfo {
     /// Inode.
     pub id: InodeId,
@@ -107,7 +109,7 @@ pub struct FileInfo {
     pub version: u64,
     /// Wall-clock milliseconds of the last change, as the leader that proposed it saw them.
     pub mtime_ms: u64,
-    /// The under-store's copy, if there is one.
+    /// The under-store's copy, if there is one; of a directory its location, with an empty fingerprint.
     pub ufs: Option<UfsRef>,
 }
 

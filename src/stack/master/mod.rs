@@ -1,0 +1,3 @@
+//! The masters: the namespace and what belongs to it, replicated through Raft.
+
+pub mod state;

@@ -1,0 +1,140 @@
+//! The state as bytes, for snapshots.
+//!
+//! A magic, a version, then postcard. Directory entries are not written: inodes name their parents. The journal adds the
+//! checksum; decoding still doubts every byte and ends with the state's own check.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::blocks::BlockMap;
+use super::mounts::{Mount, MountTable};
+use super::path::FsPath;
+use super::retry::{Recorded, RetryCache};
+use super::tree::{Inode, Kind, Tree};
+use super::{Broken, State};
+use crate::stack::wire::{BlockId, InodeId, OpId, UfsRef};
+
+const MAGIC: [u8; 4] = *b"SGst";
+const VERSION: u16 = 1;
+
+/// Why bytes are not a state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// They do not start as a state does.
+    #[error("not a snapshot of a master's state")]
+    Foreign,
+    /// Written by another version of this program.
+    #[error("snapshot version {0}, this program reads {VERSION}")]
+    Version(u16),
+    /// Cut short, or not what they should be.
+    #[error("snapshot is damaged: {0}")]
+    Malformed(String),
+    /// Readable, but no state that commands could have made.
+    #[error("snapshot holds an impossible state: {0}")]
+    Impossible(#[from] Broken),
+}
+
+/// Written and read as one; borrowed both ways.
+#[derive(Serialize, Deserialize)]
+struct Image<'a> {
+    retries_max: u64,
+    applied: u64,
+    next: u64,
+    #[serde(borrow)]
+    inodes: Vec<InodeImage<'a>>,
+    mounts: Vec<(&'a str, Mount)>,
+    blocks: Vec<(BlockId, u64)>,
+    retries: Vec<(OpId, Recorded)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InodeImage<'a> {
+    id: InodeId,
+    parent: InodeId,
+    name: &'a str,
+    version: u64,
+    mtime_ms: u64,
+    ufs: Option<UfsRef>,
+    kind: KindImage,
+}
+
+#[derive(Serialize, Deserialize)]
+enum KindImage {
+    Dir { loaded: bool },
+    File { length: u64, block_size: u64, completed: bool },
+}
+
+impl State {
+    /// The whole state. Equal states give equal bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let image = Image {
+            retries_max: self.retries.capacity() as u64,
+            applied: self.applied,
+            next: self.tree.next(),
+            inodes: self.tree.iter().map(InodeImage::of).collect(),
+            mounts: self.mounts.iter().map(|(path, mount)| (path, mount.clone())).collect(),
+            blocks: self.blocks.iter().collect(),
+            retries: self.retries.iter().map(|(op, recorded)| (op, recorded.clone())).collect(),
+        };
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(VERSION.to_le_bytes());
+        match postcard::to_extend(&image, bytes) {
+            Ok(bytes) => bytes,
+            Err(e) => unreachable!("plain data into memory cannot fail: {e}"),
+        }
+    }
+
+    /// The state that [`State::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let body = bytes.strip_prefix(&MAGIC).ok_or(DecodeError::Foreign)?;
+        let (version, body) = body.split_first_chunk().ok_or(DecodeError::Foreign)?;
+        let version = u16::from_le_bytes(*version);
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let malformed = |what: &str| DecodeError::Malformed(what.into());
+        let (image, rest) = postcard::take_from_bytes::<Image<'_>>(body).map_err(|e| malformed(&e.to_string()))?;
+        if !rest.is_empty() {
+            return Err(malformed("bytes follow its end"));
+        }
+        let mut tree = Tree::bare(image.next);
+        if !image.inodes.into_iter().all(|inode| tree.put(inode.into())) || !tree.link_all() {
+            return Err(malformed("its inodes make no tree"));
+        }
+        let mut mounts = MountTable::default();
+        for (path, mount) in image.mounts {
+            mounts.insert(FsPath::parse(path).map_err(|e| malformed(&e.to_string()))?, mount);
+        }
+        let mut blocks = BlockMap::default();
+        image.blocks.into_iter().for_each(|(block, length)| blocks.insert(block, length));
+        let mut retries = RetryCache::new(usize::try_from(image.retries_max).map_err(|_| malformed("retry cache"))?);
+        image.retries.into_iter().for_each(|(op, recorded)| retries.record(op, recorded));
+        let state = Self { tree, mounts, blocks, retries, applied: image.applied };
+        state.check()?;
+        Ok(state)
+    }
+}
+
+impl<'a> InodeImage<'a> {
+    fn of(inode: &'a Inode) -> Self {
+        let kind = match inode.kind {
+            Kind::Dir { loaded, .. } => KindImage::Dir { loaded },
+            Kind::File { length, block_size, completed } => KindImage::File { length, block_size, completed },
+        };
+        let ufs = inode.ufs.as_deref().cloned();
+        let Inode { id, parent, version, mtime_ms, .. } = *inode;
+        Self { id, parent, name: &inode.name, version, mtime_ms, ufs, kind }
+    }
+}
+
+impl From<InodeImage<'_>> for Inode {
+    fn from(image: InodeImage<'_>) -> Self {
+        let kind = match image.kind {
+            KindImage::Dir { loaded } => Kind::dir(loaded),
+            KindImage::File { length, block_size, completed } => Kind::File { length, block_size, completed },
+        };
+        let InodeImage { id, parent, name, version, mtime_ms, ufs, .. } = image;
+        Self { id, parent, name: Arc::from(name), version, mtime_ms, ufs: ufs.map(Box::new), kind }
+    }
+}
