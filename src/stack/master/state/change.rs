@@ -3,11 +3,11 @@
 //! Each function first finds every reason to refuse, then changes: nothing is half done. The children of an under-store's
 //! directory that are not loaded yet are not seen here; the leader loads them first ([`State::unloaded`]).
 
+use super::State;
 use super::command::Outcome;
 use super::mounts::Mount;
 use super::path::{FsPath, PATH_MAX};
 use super::tree::{Kind, Stamp, block_count, block_length, blocks_fit};
-use super::State;
 use crate::stack::wire::master::Change;
 use crate::stack::wire::{BlockId, FsError, FsResult, InodeId, UfsRef};
 

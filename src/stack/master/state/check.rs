@@ -11,10 +11,13 @@ use crate::stack::wire::BlockId;
 pub struct Broken(pub String);
 
 impl State {
-    /// 1. the tree is one ([`super::tree::Tree::check`]); 2. every mount point is a directory that stands for its
-    /// under-store; 3. every block belongs to a file and has a length that fits there; 4. a completed file that is not
-    /// from an under-store has all its blocks; 5. the retry cache is bounded and in order; 6. all hashes are right.
-    /// Takes time in proportion to the state.
+    /// In order, with time in proportion to the state:
+    /// 1. the tree is one (see there);
+    /// 2. every mount point is a directory that stands for its under-store;
+    /// 3. every block belongs to a file and has a length that fits there;
+    /// 4. a completed file that is not from an under-store has all its blocks;
+    /// 5. the retry cache is bounded and in order;
+    /// 6. all hashes are right.
     pub fn check(&self) -> Result<(), Broken> {
         self.tree.check(self.applied).map_err(Broken)?;
         self.check_mounts().map_err(Broken)?;

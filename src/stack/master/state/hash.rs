@@ -112,8 +112,14 @@ mod tests {
     #[test]
     fn near_items_do_not_collide() {
         let mut all = Vec::new();
-        for n in 0..2000u64 {
-            all.extend([of(&n), of(&(n, 0u8)), of(&(0u8, n)), of(&format!("f{n}")), of(&[0u8; 64][..(n % 64) as usize])]);
+        for n in 1..=2000u64 {
+            all.extend([
+                of(&n),
+                of(&(n, 0u8)),
+                of(&(0u8, n)),
+                of(&format!("f{n}")),
+                of(&vec![0u8; (1 + n % 64) as usize]),
+            ]);
         }
         all.sort_unstable();
         all.dedup();

@@ -102,9 +102,15 @@ mod tests {
         for point in ["/", "/a", "/a/b", "/ab"] {
             table.insert(path(point), Mount { url: format!("https://mirror{point}"), read_only: true });
         }
-        for (asked, point) in
-            [("/", "/"), ("/x", "/"), ("/a", "/a"), ("/a/x", "/a"), ("/a/b/c", "/a/b"), ("/a/bc", "/a"), ("/ab/c", "/ab")]
-        {
+        for (asked, point) in [
+            ("/", "/"),
+            ("/x", "/"),
+            ("/a", "/a"),
+            ("/a/x", "/a"),
+            ("/a/b/c", "/a/b"),
+            ("/a/bc", "/a"),
+            ("/ab/c", "/ab"),
+        ] {
             assert_eq!(table.resolve(path(asked)).map(|(p, _)| p), Some(point), "{asked}");
         }
         for (asked, below) in [("/", true), ("/a", true), ("/a/b", false), ("/ab", false), ("/x", false)] {

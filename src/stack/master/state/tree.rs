@@ -291,9 +291,12 @@ impl Tree {
         self.hash.get()
     }
 
-    /// 1. the root is a directory, its own parent, without a name; 2. names are valid, ids below the next one, versions
-    /// up to `applied`; 3. every entry names an inode that names it back; 4. every inode is reached from the root, once;
-    /// 5. files have a block size, and a length only when completed; 6. the hash is right.
+    /// 1. the root is a directory, its own parent, without a name;
+    /// 2. names are valid, ids below the next one, versions up to `applied`;
+    /// 3. files have a block size, and a length only when completed;
+    /// 4. every entry names an inode that names it back;
+    /// 5. every inode is reached from the root, once;
+    /// 6. the hash is right.
     pub fn check(&self, applied: u64) -> Result<(), String> {
         match self.inodes.get(&ROOT) {
             Some(root) if root.is_dir() && root.parent == ROOT && root.name.is_empty() => {}
@@ -302,7 +305,12 @@ impl Tree {
         let mut hash = SetHash::default();
         for (id, inode) in &self.inodes {
             let named = *id == ROOT || valid_name(&inode.name);
-            if !named || inode.id != *id || id.0 >= self.next || self.next > BlockId::FILE_MAX || inode.version > applied {
+            if !named
+                || inode.id != *id
+                || id.0 >= self.next
+                || self.next > BlockId::FILE_MAX
+                || inode.version > applied
+            {
                 return Err(format!("inode {} has a wrong name, id or version", id.0));
             }
             if let Kind::File { length, block_size, completed } = inode.kind
