@@ -6,6 +6,7 @@
 
 pub mod base;
 pub mod kube;
+pub mod oracle;
 pub mod rt;
 pub mod sim;
 pub mod stack;

@@ -196,6 +196,7 @@ impl Refusal {
             FsError::ReadOnly(_) => Self::ReadOnly,
             FsError::NoSpace(_)
             | FsError::Io(_)
+            | FsError::CrossMount(_)
             | FsError::Unknown(_)
             | FsError::NotLeader { .. }
             | FsError::Unavailable(_) => return None,
@@ -295,7 +296,9 @@ impl fmt::Display for Answer {
                 f.write_str(if entries.len() > 8 { ", ...]" } else { "]" })
             }
             Self::Refused(refusal) => write!(f, "{refusal:?}"),
-            Self::Bytes(BytesSeen::Matches(content)) => write!(f, "bytes of {} version {}", content.key, content.version),
+            Self::Bytes(BytesSeen::Matches(content)) => {
+                write!(f, "bytes of {} version {}", content.key, content.version)
+            }
             Self::Bytes(BytesSeen::Mismatch { offset, .. }) => write!(f, "wrong bytes from offset {offset}"),
             Self::Bytes(BytesSeen::Failed(error)) => write!(f, "read failed: {error}"),
         }

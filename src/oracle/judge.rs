@@ -73,7 +73,9 @@ pub struct Judgement {
 pub fn judge(record: &RunRecord) -> Judgement {
     let mut judgement = Judgement { verdict: Verdict::Pass, violations: vec![], oracles: vec![], notes: vec![] };
     judgement.violations.extend(record.crashes.iter().map(|message| Violation::Crashed { message: message.clone() }));
-    judgement.violations.extend(record.over_budget.iter().map(|what| Violation::BudgetExhausted { what: what.clone() }));
+    judgement
+        .violations
+        .extend(record.over_budget.iter().map(|what| Violation::BudgetExhausted { what: what.clone() }));
     for oracle in ORACLES {
         let finding = (oracle.check)(record);
         judgement.oracles.push(OracleReport {

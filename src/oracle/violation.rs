@@ -159,7 +159,10 @@ impl Violation {
                 around.iter().try_for_each(|line| write!(f, "\n    {line}"))
             }
             Self::OrderReversed { earlier, later } => {
-                write!(f, "{earlier} had returned before {later} was invoked, but the journal has them the other way round")
+                write!(
+                    f,
+                    "{earlier} had returned before {later} was invoked, but the journal has them the other way round"
+                )
             }
             Self::StaleRead { read, missed, late } => {
                 write!(f, "{read} does not see {missed}, which had returned {late:?} before")
@@ -178,7 +181,10 @@ impl Violation {
                 write!(f, "{member} was in term {was} and is in term {now} at {at:.3} s: its vote was not durable")
             }
             Self::VotedTwice { member, term, first, second, at } => {
-                write!(f, "{member} voted for member {first} and, seen at {at:.3} s, for member {second} in term {term}")
+                write!(
+                    f,
+                    "{member} voted for member {first} and, seen at {at:.3} s, for member {second} in term {term}"
+                )
             }
             Self::DeposedLeaderAcked { operation, newer } => {
                 write!(f, "{operation} was acknowledged by an old leader: a newer term had acknowledged {newer}")
@@ -225,7 +231,9 @@ impl Violation {
             Self::OperationStuck { operation, waited, bound } => {
                 write!(f, "{operation}, waited {waited:?} with the system well (bound {bound:?})")
             }
-            Self::UndocumentedFailure { operation, error } => write!(f, "{operation}: `{error}` is no documented error"),
+            Self::UndocumentedFailure { operation, error } => {
+                write!(f, "{operation}: `{error}` is no documented error")
+            }
             Self::Deadlock { pending, tasks } => {
                 write!(f, "{pending} operations are pending and nothing is scheduled")?;
                 tasks.iter().try_for_each(|line| write!(f, "\n    {line}"))

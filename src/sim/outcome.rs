@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scenario::{ExpectedVerdict, Scenario};
 use crate::base::{Seed, SimTime};
-use crate::oracle::{FaultEffect, Verdict, Violation};
+use crate::oracle::{FaultEffect, OracleReport, Verdict, Violation};
 use crate::trace::Digest;
 
 /// One run.
@@ -28,6 +28,10 @@ pub struct Outcome {
     pub expected: ExpectedVerdict,
     /// What was found, the first broken promise first.
     pub violations: Vec<Violation>,
+    /// What each oracle checked.
+    pub oracles: Vec<OracleReport>,
+    /// What a reader should know besides.
+    pub notes: Vec<String>,
     /// Phases that were reached, in order.
     pub phases: Vec<PhaseTime>,
     /// Changes of leader that faults caused.
@@ -158,6 +162,8 @@ impl Outcome {
             verdict: Verdict::Vacuous,
             expected: scenario.spec.verdict.clone(),
             violations: Vec::new(),
+            oracles: Vec::new(),
+            notes: Vec::new(),
             phases: Vec::new(),
             failovers: Vec::new(),
             screens: Vec::new(),
