@@ -11,3 +11,4 @@ pub mod rt;
 pub mod sim;
 pub mod stack;
 pub mod trace;
+pub mod world;
