@@ -2,11 +2,13 @@
 //!
 //! Rule: plain data and arithmetic only. Nothing here waits, draws ambient chance or does I/O.
 
+pub mod content;
 pub mod ids;
 pub mod seed;
 pub mod size;
 pub mod time;
 
+pub use content::Content;
 pub use ids::{HostId, ProcessId, TaskId};
 pub use seed::{Seed, Stream};
 pub use size::ByteSize;

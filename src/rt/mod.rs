@@ -8,6 +8,7 @@ pub mod backend;
 pub mod chan;
 pub mod chance;
 pub mod fs;
+pub mod hyper_io;
 pub mod net;
 mod select;
 pub mod task;

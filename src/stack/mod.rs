@@ -4,4 +4,5 @@
 //! Everything waits, connects and stores through [`crate::rt`]; nothing here knows whether the world is simulated.
 
 pub mod master;
+pub mod ufs;
 pub mod wire;
