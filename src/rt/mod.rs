@@ -10,6 +10,7 @@ pub mod chance;
 pub mod fs;
 pub mod hyper_io;
 pub mod net;
+pub mod raft;
 mod select;
 pub mod task;
 pub mod time;
