@@ -1,3 +1,5 @@
 //! The masters: the namespace and what belongs to it, replicated through Raft.
 
+pub mod registry;
+pub mod screen;
 pub mod state;
