@@ -3,3 +3,4 @@
 //! Nothing here knows the stack or Kubernetes; both reach the world through [`crate::rt`] and through the harness.
 
 pub mod disk;
+pub mod engine;

@@ -1,0 +1,3 @@
+//! Our own engine: event-driven, single-threaded, the order of ready tasks picked by the seed.
+
+pub mod net;
