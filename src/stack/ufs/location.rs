@@ -43,7 +43,7 @@ impl Location {
     }
 
     /// The same place, as a directory.
-    pub fn as_dir(mut self) -> Self {
+    pub fn into_dir(mut self) -> Self {
         if !self.path.ends_with('/') {
             self.path.push('/');
         }
@@ -180,7 +180,7 @@ mod tests {
     fn joins_and_prints() {
         let dir: Location = "https://m:8443/hbase".parse().unwrap();
         assert_eq!(dir.child("a b.gz", false).to_string(), "https://m:8443/hbase/a%20b.gz");
-        assert_eq!(dir.clone().as_dir().child("sub", true).to_string(), "https://m:8443/hbase/sub/");
+        assert_eq!(dir.clone().into_dir().child("sub", true).to_string(), "https://m:8443/hbase/sub/");
         assert_eq!((dir.name(), dir.child("x", true).name()), ("hbase", "x"));
     }
 

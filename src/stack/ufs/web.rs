@@ -92,7 +92,7 @@ impl WebStore {
     }
 
     async fn list_all(&self, url: &str) -> UfsResult<Vec<UfsEntry>> {
-        let dir = url.parse::<Location>()?.as_dir();
+        let dir = url.parse::<Location>()?.into_dir();
         let page = self.retry.run(url, || self.page_once(&dir)).await?;
         let links = index::parse(&page).ok_or_else(|| UfsError::Malformed {
             url: url.to_owned(),

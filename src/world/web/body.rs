@@ -1,0 +1,71 @@
+//! File bodies, made while they are sent: a file of any size costs one chunk of memory.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::answer::AnswerBody;
+use crate::base::Content;
+
+const CHUNK_BYTES: u64 = 64 * 1024;
+
+/// A body on its way.
+pub(super) enum WebBody {
+    Text(Option<Bytes>),
+    Part {
+        content: Content,
+        offset: u64,
+        left: u64,
+        /// The connection breaks when so many bytes are left.
+        break_at: Option<u64>,
+    },
+}
+
+impl WebBody {
+    /// `sent`: break the connection after so many bytes.
+    pub(super) fn new(body: AnswerBody, sent: Option<u64>) -> Self {
+        match body {
+            AnswerBody::Text(text) => Self::Text((!text.is_empty()).then(|| Bytes::from(text))),
+            AnswerBody::Part { content, offset, length } => {
+                let break_at = sent.map(|sent| length.saturating_sub(sent));
+                Self::Part { content, offset, left: length, break_at }
+            }
+        }
+    }
+}
+
+impl Body for WebBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(match &mut *self {
+            Self::Text(text) => text.take().map(|text| Ok(Frame::data(text))),
+            Self::Part { left: 0, .. } => None,
+            Self::Part { left, break_at: Some(at), .. } if *left <= *at => {
+                Some(Err(io::Error::other("the fault plan cuts this body")))
+            }
+            Self::Part { content, offset, left, break_at } => {
+                let length = CHUNK_BYTES.min(*left - break_at.unwrap_or(0));
+                let chunk = content.bytes(*offset, length as usize);
+                *offset += length;
+                *left -= length;
+                Some(Ok(Frame::data(chunk.into())))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Text(None) | Self::Part { left: 0, .. })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Part { left, .. } => SizeHint::with_exact(*left),
+        }
+    }
+}
