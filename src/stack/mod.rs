@@ -4,5 +4,6 @@
 //! Everything waits, connects and stores through [`crate::rt`]; nothing here knows whether the world is simulated.
 
 pub mod master;
+pub mod observe;
 pub mod ufs;
 pub mod wire;

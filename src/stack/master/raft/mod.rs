@@ -1,0 +1,15 @@
+//! Raft among the masters: openraft over the journal, the seam and the rpc layer.
+//!
+//! | file | what |
+//! |---|---|
+//! | `types` | what openraft is instantiated with |
+//! | `machine` | applies entries to the state, snapshots |
+//! | `snapshots` | where snapshots are kept |
+
+pub mod machine;
+pub mod snapshots;
+pub mod types;
+
+pub use machine::{Machine, Replica};
+pub use snapshots::{SnapshotDir, SnapshotStore};
+pub use types::{NodeId, Peer, Raft, TypeConfig};
