@@ -129,7 +129,7 @@ impl Conn {
     /// A trace line about something that end `from` sent or did.
     pub fn line(&self, what: NetWhat, from: Side, bytes: u64) -> NetTrace {
         let (src, dst) = (self.end[from].host, self.end[1 - from].host);
-        NetTrace { what, conn: self.serial, from: src, to: dst, bytes }
+        NetTrace { what, conn: self.serial, from: src, to: dst, bytes, digest: 0 }
     }
 
     /// Ends the connection in the eyes of end `side`; its program learns `error`.

@@ -108,12 +108,18 @@ impl Dns {
 
 impl Net {
     /// Points a name at addresses, in this order. None: the name is gone.
-    pub fn dns_set(&mut self, name: &str, ips: &[Ipv4Addr]) {
+    /// IPv6 addresses are left out.
+    pub fn set_dns(&mut self, name: &str, addresses: &[IpAddr]) {
+        let v4 = |ip: &IpAddr| match ip {
+            IpAddr::V4(ip) => Some(*ip),
+            IpAddr::V6(ip) => ip.to_ipv4_mapped(),
+        };
         let name = name.to_ascii_lowercase();
+        let ips: Vec<Ipv4Addr> = addresses.iter().filter_map(v4).collect();
         if ips.is_empty() {
             self.dns.records.remove(&name);
         } else {
-            self.dns.records.insert(name, ips.to_vec());
+            self.dns.records.insert(name, ips);
         }
     }
 
@@ -184,7 +190,7 @@ impl Net {
             }
         };
         let bytes = answer.as_ref().map_or(0, |ips| ips.len() as u64);
-        cx.note(NetTrace { what: NetWhat::Lookup, conn: lookup.serial, from: host, to: host, bytes });
+        cx.note(NetTrace { what: NetWhat::Lookup, conn: lookup.serial, from: host, to: host, bytes, digest: 0 });
         lookup.answer = Some(answer);
         if let Some(waker) = lookup.waker.take() {
             waker.wake();

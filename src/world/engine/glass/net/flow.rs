@@ -147,6 +147,16 @@ impl Flow {
         n
     }
 
+    /// CRC32C of the last `bytes` that were delivered.
+    pub fn digest(&self, bytes: u64) -> u64 {
+        let end = self.readable() as usize;
+        let (front, back) = self.ring.as_slices();
+        let start = end - (bytes as usize).min(end);
+        let in_front = &front[start.min(front.len())..end.min(front.len())];
+        let in_back = &back[start.saturating_sub(front.len())..end.saturating_sub(front.len())];
+        crc32c::crc32c_append(crc32c::crc32c(in_front), in_back).into()
+    }
+
     /// The end of the next segment of at most `limit` bytes, if there is something to send and room for it.
     pub fn next_segment(&self, limit: u32) -> Option<u64> {
         let bytes = (self.written - self.sent.min(self.written)).min(self.window()).min(limit.into());

@@ -12,7 +12,7 @@ use super::conn::{Conn, End, Holder, Phase, Side};
 use super::hosts::v4;
 use super::link::SynPolicy;
 use super::slab::SlabKey;
-use super::{Ctx, Kind, Net, NetEvent, NetWhat, Owner, Target, errno};
+use super::{Ctx, Kind, Net, NetEvent, NetTrace, NetWhat, Owner, Target, errno};
 use crate::base::SimTime;
 use crate::rt::backend::SocketKey;
 
@@ -35,7 +35,7 @@ pub struct Listener {
 
 impl Net {
     /// Binds and listens. Port 0 picks a free one. Errors: `AddrInUse`, `AddrNotAvailable`.
-    pub fn listen(&mut self, owner: Owner, addr: SocketAddr) -> io::Result<SocketKey> {
+    pub fn listen(&mut self, cx: &mut Ctx<'_>, owner: Owner, addr: SocketAddr) -> io::Result<SocketKey> {
         let mut addr = v4(addr)?;
         let host = self.hosts.get_mut(owner.host).ok_or_else(|| errno(libc::ENETDOWN))?;
         if addr.port() == 0 {
@@ -44,12 +44,15 @@ impl Net {
         host.may_bind(addr)?;
         let key = self.listeners.insert(Listener { owner, addr, queue: VecDeque::new(), pending: 0, waker: None });
         host.listening.push((addr, key));
+        let (host, bytes) = (owner.host, addr.port().into());
+        cx.note(NetTrace { what: NetWhat::Listen, conn: 0, from: host, to: host, bytes, digest: 0 });
         Ok(Target::Listener(key).key())
     }
 
     /// The next established connection and its peer's address.
     pub fn poll_accept(
         &mut self,
+        cx: &mut Ctx<'_>,
         listener: SocketKey,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<(SocketKey, SocketAddr)>> {
@@ -58,6 +61,7 @@ impl Net {
         while let Some(key) = listener.queue.pop_front() {
             if let Some(conn) = self.conns.get_mut(key) {
                 conn.end[SERVER].holder = Holder::Program(listener.owner);
+                cx.note(conn.line(NetWhat::Accepted, SERVER, 0));
                 return Poll::Ready(Ok((Target::Conn(key, SERVER).key(), SocketAddr::V4(conn.end[CLIENT].addr))));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use super::slab::SlabKey;
 use super::{Ctx, Net, errno};
@@ -110,33 +110,35 @@ impl Hosts {
 }
 
 impl Net {
-    /// Adds a machine, powered off, and its name to DNS. An address that another machine has moves to this one.
+    /// Adds a machine, powered and booted, and its name to DNS. An address that another machine has moves to this one.
     pub fn add_host(&mut self, id: HostId, name: &str, ip: Ipv4Addr) {
         let host = Host {
             name: name.to_owned(),
             ip,
-            on: false,
+            on: true,
             listening: Vec::new(),
             borrowed: BTreeSet::new(),
             next_port: *EPHEMERAL.start(),
         };
         self.hosts.all.insert(id, host);
         self.hosts.by_ip.insert(ip, id);
-        self.dns_set(name, &[ip]);
+        self.set_dns(name, &[IpAddr::V4(ip)]);
     }
 
-    /// Gives a machine another address and points its name there. The old kernel's connections fall silent: the
-    /// machine counts as powered off until the next [`Net::boot`].
+    /// Gives a machine another address and points its name there. Its kernel starts anew: listeners and
+    /// connections of the old address fall silent as with a power loss.
     pub fn set_address(&mut self, cx: &mut Ctx<'_>, id: HostId, ip: Ipv4Addr) {
+        let was_on = self.is_on(id);
         self.power_loss(cx, id);
         let Some(host) = self.hosts.all.get_mut(&id) else { return };
+        host.on = was_on;
         let old = std::mem::replace(&mut host.ip, ip);
         let name = host.name.clone();
         if self.hosts.by_ip.get(&old) == Some(&id) {
             self.hosts.by_ip.remove(&old);
         }
         self.hosts.by_ip.insert(ip, id);
-        self.dns_set(&name, &[ip]);
+        self.set_dns(&name, &[IpAddr::V4(ip)]);
     }
 
     /// The machine's address.

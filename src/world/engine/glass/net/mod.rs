@@ -113,18 +113,23 @@ pub struct NetTrace {
     pub to: HostId,
     /// Payload bytes where there are some.
     pub bytes: u64,
+    /// CRC32C of payload that arrived, else 0.
+    pub digest: u64,
 }
 
 /// What can happen to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum NetWhat {
+    /// A port listens; `bytes` is its number.
+    Listen,
     /// A SYN left.
     Syn,
     /// The connecting end is established.
     Connected,
     /// The accepting end is established and waits for `accept`.
     Queued,
+    /// A program took it from the queue.
+    Accepted,
     /// Bytes arrived.
     Data,
     /// The last bytes and the FIN arrived.
@@ -149,6 +154,31 @@ pub enum NetWhat {
     BacklogFull,
     /// A lookup ended; `bytes` is the number of addresses.
     Lookup,
+}
+
+impl NetWhat {
+    /// One word for traces.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Listen => "listen",
+            Self::Syn => "syn",
+            Self::Connected => "connected",
+            Self::Queued => "queued",
+            Self::Accepted => "accepted",
+            Self::Data => "data",
+            Self::Fin => "fin",
+            Self::Lost => "lost",
+            Self::Blocked => "blocked",
+            Self::Held => "held",
+            Self::Silence => "silence",
+            Self::Retransmit => "retransmit",
+            Self::Reset => "reset",
+            Self::TimedOut => "timed-out",
+            Self::Unreachable => "unreachable",
+            Self::BacklogFull => "backlog-full",
+            Self::Lookup => "lookup",
+        }
+    }
 }
 
 /// All machines' kernels, the links between them and the resolver.

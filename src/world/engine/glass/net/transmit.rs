@@ -13,7 +13,7 @@ use super::conn::{Conn, Holder, Phase, Side};
 use super::flow::Segment;
 use super::link::Cause;
 use super::slab::SlabKey;
-use super::{Ctx, Kind, Net, NetEvent, NetWhat};
+use super::{Ctx, Kind, Net, NetEvent, NetTrace, NetWhat};
 use crate::base::SimTime;
 
 /// Four packets: the loss of the first leaves three to answer with duplicate acknowledgements.
@@ -156,7 +156,8 @@ impl Net {
         if fresh > 0 {
             conn.end[to].wake_reader();
             let bytes = fresh - u64::from(fin);
-            cx.note(conn.line(if fin { NetWhat::Fin } else { NetWhat::Data }, side, bytes));
+            let what = if fin { NetWhat::Fin } else { NetWhat::Data };
+            cx.note(NetTrace { digest: conn.flow[side].digest(bytes), ..conn.line(what, side, bytes) });
         }
         if room {
             conn.end[side].wake_writer();
