@@ -5,10 +5,10 @@
 //! README.md tells what each is for.
 
 pub mod base;
-pub mod kube;
-pub mod oracle;
-pub mod rt;
-pub mod sim;
-pub mod stack;
 pub mod trace;
+pub mod rt;
+pub mod stack;
+pub mod kube;
 pub mod world;
+pub mod oracle;
+pub mod sim;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::io::ReadBuf;
 
-use crate::base::{HostId, SimTime, Stream, TaskId};
+use crate::base::{HostId, ProcessId, SimTime, Stream, TaskId};
 
 /// A future that the engine owns.
 pub type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -37,6 +37,8 @@ pub struct FileKey(pub u64);
 pub trait Engine {
     /// The host whose task runs now; none outside of tasks.
     fn host(&self) -> Option<HostId>;
+    /// The process whose task runs now.
+    fn process(&self) -> Option<ProcessId>;
     /// False when the calling task's process is dead: its destructors are running and must change nothing.
     fn alive(&self) -> bool;
 
@@ -59,6 +61,8 @@ pub trait Engine {
     fn waiting_for(&self, what: &'static str);
     /// A task of the calling process panicked; `message` is the panic's.
     fn panicked(&self, message: &str);
+    /// Ready once the calling process was asked to end (SIGTERM).
+    fn poll_terminated(&self, cx: &mut Context<'_>) -> Poll<()>;
     /// A random stream of the calling host's process, forked by name.
     fn stream(&self, domain: &str) -> Stream;
 
@@ -231,5 +235,13 @@ pub(crate) fn with_engine<R>(f: impl FnOnce(&dyn Engine) -> R) -> Option<R> {
 
 /// Runs `f` on the disks of this thread's world and the calling host.
 pub(crate) fn with_files<R>(f: impl FnOnce(&dyn Files, HostId) -> R) -> Option<R> {
-    WORLD.try_with(|w| w.borrow().as_ref().and_then(|b| b.engine.host().map(|host| f(&*b.files, host)))).ok().flatten()
+    WORLD
+        .try_with(|w| {
+            w.borrow().as_ref().and_then(|b| {
+                let host = b.engine.host().filter(|_| b.engine.alive())?;
+                Some(f(&*b.files, host))
+            })
+        })
+        .ok()
+        .flatten()
 }

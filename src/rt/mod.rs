@@ -12,6 +12,7 @@ pub mod hyper_io;
 pub mod net;
 pub mod raft;
 mod select;
+pub mod signal;
 pub mod task;
 pub mod time;
 mod wait;

@@ -131,14 +131,17 @@ where
     let finish = FinishOnDrop(state.clone());
     let body = async move {
         let output = AssertUnwindSafe(future).catch_unwind().await;
-        finish.0.finish(output.map_err(|panic| {
-            let message = panic_message(&*panic);
-            with_engine(|e| e.panicked(&message));
-            JoinError::Panicked(message)
-        }));
+        finish.0.finish(output.map_err(|panic| JoinError::Panicked(report_panic(&*panic))));
     };
     let task = with_engine(|e| e.spawn(name, Box::pin(body))).flatten();
     JoinHandle(Handle::World { state, task })
+}
+
+/// Tells the engine of a caught panic and gives its message.
+pub(crate) fn report_panic(panic: &(dyn Any + Send)) -> String {
+    let message = panic_message(panic);
+    with_engine(|e| e.panicked(&message));
+    message
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -4,4 +4,5 @@
 
 pub mod disk;
 pub mod engine;
+pub mod lab;
 pub mod web;

@@ -1,0 +1,143 @@
+//! Hosts, their clocks, and the processes on them.
+
+use std::net::Ipv4Addr;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::base::time::nanos;
+use crate::base::{HostId, ProcessId, SimTime, TaskId};
+use crate::world::engine::Clock;
+
+/// The Unix time at which every world begins: 2022-04-19 09:11:15 UTC, the date of the GooseFS document.
+pub(super) const EPOCH: Duration = Duration::from_secs(1_650_359_475);
+
+pub(super) struct Host {
+    pub name: String,
+    pub ip: Ipv4Addr,
+    pub powered: bool,
+    pub incarnations: u32,
+    clock: Clock,
+    /// Where the monotonic clock last changed its rate: world time and host time then.
+    since: (SimTime, SimTime),
+}
+
+pub(super) struct Process {
+    pub host: HostId,
+    pub name: String,
+    pub incarnation: u32,
+    pub main: TaskId,
+    pub alive: bool,
+    pub frozen: bool,
+    /// Tasks that became ready while the process was frozen.
+    pub stalled: Vec<u32>,
+    pub terminating: bool,
+    pub on_terminate: Vec<Waker>,
+}
+
+#[derive(Default)]
+pub(super) struct Hosts {
+    pub hosts: Vec<Host>,
+    pub processes: Vec<Process>,
+}
+
+impl Hosts {
+    pub fn add(&mut self, name: &str, ip: Ipv4Addr) -> HostId {
+        let since = (SimTime::ZERO, SimTime::ZERO);
+        let host = Host { name: name.into(), ip, powered: true, incarnations: 0, clock: Clock::default(), since };
+        self.hosts.push(host);
+        HostId(self.hosts.len() as u32 - 1)
+    }
+
+    pub fn host(&self, id: HostId) -> &Host {
+        &self.hosts[id.0 as usize]
+    }
+
+    pub fn host_mut(&mut self, id: HostId) -> &mut Host {
+        &mut self.hosts[id.0 as usize]
+    }
+
+    pub fn process(&self, id: ProcessId) -> &Process {
+        &self.processes[id.0 as usize]
+    }
+
+    pub fn process_mut(&mut self, id: ProcessId) -> &mut Process {
+        &mut self.processes[id.0 as usize]
+    }
+
+    /// The live processes of a host, oldest first.
+    pub fn on_host(&self, host: HostId) -> Vec<ProcessId> {
+        let all = self.processes.iter().enumerate();
+        all.filter(|(_, p)| p.alive && p.host == host).map(|(i, _)| ProcessId(i as u32)).collect()
+    }
+}
+
+const PPM: i128 = 1_000_000;
+
+impl Host {
+    /// The monotonic clock at a moment of the world.
+    pub fn monotonic(&self, world: SimTime) -> SimTime {
+        if self.clock.drift_ppm == 0 && self.since.0 == self.since.1 {
+            return world;
+        }
+        let passed = i128::from(world.0.saturating_sub(self.since.0.0));
+        let scaled = passed * (PPM + i128::from(self.clock.drift_ppm)) / PPM;
+        SimTime(self.since.1.0.saturating_add(scaled.max(0) as u64))
+    }
+
+    /// The first moment of the world at which the monotonic clock shows `local`.
+    pub fn world_time(&self, local: SimTime) -> SimTime {
+        if local == SimTime::NEVER || (self.clock.drift_ppm == 0 && self.since.0 == self.since.1) {
+            return local;
+        }
+        let ahead = i128::from(local.0.saturating_sub(self.since.1.0));
+        let rate = PPM + i128::from(self.clock.drift_ppm);
+        let scaled = (ahead * PPM + rate - 1) / rate;
+        SimTime(self.since.0.0.saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX)))
+    }
+
+    /// The wall clock, since the Unix epoch.
+    pub fn wall(&self, world: SimTime) -> Duration {
+        let right = EPOCH + self.monotonic(world).elapsed();
+        let offset = Duration::from_nanos(self.clock.offset_ns.unsigned_abs());
+        if self.clock.offset_ns < 0 { right.saturating_sub(offset) } else { right + offset }
+    }
+
+    /// Changes drift and offset from now on; the monotonic clock goes on from where it is.
+    pub fn set_clock(&mut self, clock: Clock, world: SimTime) {
+        debug_assert!(i128::from(clock.drift_ppm) > -PPM, "a clock that stands still or runs back");
+        self.since = (world, self.monotonic(world));
+        self.clock = clock;
+        debug_assert!(nanos(self.wall(world)) > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drift_scales_the_monotonic_clock_and_its_inverse_never_wakes_early() {
+        for drift_ppm in [-500_000, -200, -1, 0, 1, 37, 200, 900_000] {
+            let mut hosts = Hosts::default();
+            let id = hosts.add("h", Ipv4Addr::LOCALHOST);
+            let host = hosts.host_mut(id);
+            host.set_clock(Clock { drift_ppm, offset_ns: 0 }, SimTime::from_secs(3));
+            for local in [3_000_000_001, 3_333_333_333, 60_000_000_007, 1 << 60] {
+                let at = host.world_time(SimTime(local));
+                assert!(host.monotonic(at) >= SimTime(local), "{drift_ppm} {local}");
+                assert!(host.monotonic(SimTime(at.0 - 1)) < SimTime(local) || at == SimTime::from_secs(3));
+            }
+        }
+    }
+
+    #[test]
+    fn a_jump_moves_the_wall_clock_only() {
+        let mut hosts = Hosts::default();
+        let id = hosts.add("h", Ipv4Addr::LOCALHOST);
+        let now = SimTime::from_secs(10);
+        let host = hosts.host_mut(id);
+        let (mono, wall) = (host.monotonic(now), host.wall(now));
+        host.set_clock(Clock { drift_ppm: 0, offset_ns: -60_000_000_000 }, now);
+        assert_eq!((host.monotonic(now), host.wall(now)), (mono, wall - Duration::from_secs(60)));
+    }
+}

@@ -1,0 +1,129 @@
+//! The loop: ready tasks first, in the order that the seed picks; then the next event.
+
+use std::task::Context;
+
+use super::waker::{drain, waker};
+use super::{Due, Glass, Running};
+use crate::base::{SimTime, TaskId};
+use crate::trace::Kind;
+use crate::world::engine::{Exit, Stop};
+
+impl Glass {
+    pub(super) fn run(&self, until: SimTime) -> Stop {
+        let mut woken = Vec::new();
+        let mut polls_at_once = 0;
+        loop {
+            self.take_woken(&mut woken);
+            let picked = self.tasks.borrow_mut().pick();
+            if let Some(index) = picked {
+                self.turn(index);
+                polls_at_once += 1;
+            } else if self.next_event(until) {
+                polls_at_once = 0;
+            } else {
+                let idle = self.queue.borrow().is_empty();
+                self.now.set(self.now.get().max(until));
+                return if idle { Stop::Idle } else { Stop::Reached };
+            }
+            self.steps.set(self.steps.get() + 1);
+            if let Some(stop) = self.spent(polls_at_once) {
+                return stop;
+            }
+        }
+    }
+
+    fn spent(&self, polls_at_once: u64) -> Option<Stop> {
+        if polls_at_once > self.budget.polls_at_once {
+            return Some(Stop::Livelock);
+        }
+        if self.steps.get() > self.budget.events {
+            return Some(Stop::Events);
+        }
+        let written = self.trace.borrow().written();
+        (written > self.budget.trace_bytes).then_some(Stop::TraceBytes)
+    }
+
+    fn take_woken(&self, woken: &mut Vec<TaskId>) {
+        drain(woken);
+        if woken.is_empty() {
+            return;
+        }
+        let mut tasks = self.tasks.borrow_mut();
+        for task in woken.drain(..) {
+            tasks.wake(task);
+        }
+    }
+
+    /// Moves time to the next event that is due by `until`, and fires all events of that moment.
+    fn next_event(&self, until: SimTime) -> bool {
+        let Some((at, due)) = self.queue.borrow_mut().pop_due(until) else { return false };
+        debug_assert!(at >= self.now.get(), "time went back");
+        self.now.set(at.max(self.now.get()));
+        self.fire(due);
+        loop {
+            let same = self.queue.borrow_mut().pop_due(at);
+            match same {
+                Some((_, due)) => self.fire(due),
+                None => return true,
+            }
+        }
+    }
+
+    fn fire(&self, due: Due) {
+        match due {
+            Due::Wake(waker) => waker.wake(),
+            Due::Net(event) => self.with_net(|net, ctx| net.on_event(ctx, event)),
+        }
+    }
+
+    /// Gives the task at `index` its turn: a poll, or its end if it was aborted.
+    fn turn(&self, index: u32) {
+        let mut tasks = self.tasks.borrow_mut();
+        let (task, slot) = tasks.by_index(index);
+        slot.queued = false;
+        let mut hosts = self.hosts.borrow_mut();
+        let process = hosts.process_mut(slot.process);
+        if process.frozen && !slot.aborted {
+            // Counted as queued, so that a second wake does not list it twice.
+            slot.queued = true;
+            process.stalled.push(index);
+            return;
+        }
+        let running = Running { process: slot.process, host: process.host, name: slot.name, alive: process.alive };
+        if slot.aborted {
+            let future = tasks.remove(index);
+            drop((tasks, hosts));
+            self.trace(Some(running.host), Kind::End(task));
+            self.within(running, || drop(future));
+            return;
+        }
+        let Some(mut future) = slot.future.take() else { return };
+        drop((tasks, hosts));
+        self.trace(Some(running.host), Kind::Poll(task));
+        self.waits_for.set("something that the world does not know");
+        let waker = waker(task);
+        let done = self.within(running, || future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+        if done {
+            self.tasks.borrow_mut().remove(index);
+            self.trace(Some(running.host), Kind::End(task));
+            self.within(running, || drop(future));
+            if self.hosts.borrow().process(running.process).main == task {
+                self.end_process(running.process, Exit::Returned);
+            }
+            return;
+        }
+        let mut tasks = self.tasks.borrow_mut();
+        let (_, slot) = tasks.by_index(index);
+        slot.future = Some(future);
+        slot.waits_for = self.waits_for.get();
+        slot.since = self.now.get();
+    }
+
+    /// Runs foreign code as `running`.
+    pub(super) fn within<R>(&self, running: Running, code: impl FnOnce() -> R) -> R {
+        let before = self.current.replace(Some(running));
+        let out = code();
+        self.current.set(before);
+        out
+    }
+}

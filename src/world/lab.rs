@@ -1,0 +1,47 @@
+//! A world installed on this thread: an engine, its disks, and the seam pointed at both.
+//!
+//! One world a thread at a time. Dropping the lab ends every process first, so that no destructor outlives its world.
+
+use std::rc::Rc;
+
+use super::disk::Disks;
+use super::engine::{Exit, World};
+use crate::base::{ProcessId, Seed};
+use crate::rt::backend::{Backend, Engine, Entered, enter};
+
+/// The world of this thread.
+pub struct Lab<W: World + 'static> {
+    /// Time, tasks, network, hosts.
+    pub world: Rc<W>,
+    /// All disks.
+    pub disks: Rc<Disks>,
+    _entered: Entered,
+}
+
+impl<W: World + 'static> Lab<W> {
+    /// Installs `world` on this thread, with no disks yet. A process that ends lets go of its files; a host that loses
+    /// power loses what it had not synced.
+    pub fn new(seed: Seed, world: W) -> Self {
+        let world = Rc::new(world);
+        let (clock, caller) = (world.clone(), world.clone());
+        let current = move || -> Option<ProcessId> { caller.process() };
+        let disks = Rc::new(Disks::new(seed, move || clock.world_now(), current));
+        let files = disks.clone();
+        world.on_exit(Box::new(move |_, process, exit| {
+            if exit != Exit::PowerLoss {
+                files.process_died(process);
+            }
+        }));
+        let engine: Rc<dyn Engine> = world.clone();
+        let entered = enter(Backend { engine, files: disks.clone() });
+        Self { world, disks, _entered: entered }
+    }
+}
+
+impl<W: World + 'static> Drop for Lab<W> {
+    fn drop(&mut self) {
+        self.world.shut_down();
+        // The hook holds the disks, which hold the world.
+        self.world.on_exit(Box::new(|_, _, _| {}));
+    }
+}
