@@ -138,3 +138,54 @@ impl From<InodeImage<'_>> for Inode {
         Self { id, parent, name: Arc::from(name), version, mtime_ms, ufs: ufs.map(Box::new), kind }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::master::state::Command;
+    use crate::stack::wire::FsError;
+    use crate::stack::wire::master::Change;
+
+    fn forged(forge: impl Fn(&mut Image<'_>)) -> Result<State, DecodeError> {
+        let bytes = State::new(1).encode();
+        let mut image: Image<'_> = postcard::from_bytes(&bytes[6..]).unwrap();
+        forge(&mut image);
+        State::decode(&postcard::to_extend(&image, bytes[..6].to_vec()).unwrap())
+    }
+
+    fn inode(id: u64, parent: u64, name: &str) -> InodeImage<'_> {
+        let kind = KindImage::Dir { loaded: true };
+        InodeImage { id: InodeId(id), parent: InodeId(parent), name, version: 0, mtime_ms: 0, ufs: None, kind }
+    }
+
+    #[test]
+    fn impossible_states_are_refused() {
+        assert!(forged(|_| ()).is_ok());
+        assert!(forged(|image| image.inodes.clear()).is_err(), "no root");
+        assert!(forged(|image| image.inodes.push(inode(0, 0, ""))).is_err(), "an id twice");
+        assert!(forged(|image| image.inodes.push(inode(5, 0, "a"))).is_err(), "an id beyond the next");
+        let push = |image: &mut Image<'_>, pairs: [(u64, u64, &'static str); 2]| {
+            image.next = 9;
+            image.inodes.extend(pairs.map(|(id, parent, name)| inode(id, parent, name)));
+        };
+        assert!(forged(|image| push(image, [(1, 2, "a"), (2, 0, "b")])).is_ok());
+        assert!(forged(|image| push(image, [(1, 2, "a"), (2, 1, "b")])).is_err(), "a ring");
+        assert!(forged(|image| push(image, [(1, 0, "a"), (2, 0, "a")])).is_err(), "a name twice");
+        assert!(forged(|image| push(image, [(1, 0, "a"), (2, 7, "b")])).is_err(), "an orphan");
+        assert!(forged(|image| image.blocks.push((BlockId(1), 1))).is_err(), "a block of a directory");
+        assert!(forged(|image| image.mounts.push(("/", Mount { url: "x".into(), read_only: true }))).is_err());
+    }
+
+    #[test]
+    fn ids_run_out_with_an_error() {
+        let mut state = forged(|image| image.next = BlockId::FILE_MAX - 2).unwrap();
+        let mut mkdir = |index, path: &str| {
+            let change = Change::Mkdir { path: path.into(), recursive: true };
+            state.apply(index, &Command::Change { op: OpId { client: 0, seq: index }, wall_ms: 0, change }).result
+        };
+        assert!(matches!(mkdir(1, "/a/b/c"), Err(FsError::NoSpace(_))));
+        assert!(mkdir(2, "/a/b").is_ok());
+        assert!(matches!(mkdir(3, "/c"), Err(FsError::NoSpace(_))));
+        assert_eq!(state.check(), Ok(()));
+    }
+}
