@@ -372,3 +372,42 @@ fn an_index_counts_once() {
     assert_eq!(bench.state.state_hash(), hash);
     assert!(bench.state.apply(7, &command).result.is_ok());
 }
+
+#[test]
+fn every_part_of_the_state_shows_in_its_hash() {
+    let after = |op: u64, wall_ms, change: Change| {
+        let mut bench = Bench::new();
+        bench.file("/f", 25);
+        bench.create("/open").unwrap();
+        let op = OpId { client: 2, seq: op };
+        bench.command(&Command::Change { op, wall_ms, change });
+        bench.state
+    };
+    let mkdir = |path: &str| Change::Mkdir { path: s(path), recursive: false };
+    let mount = |url: &str, read_only| Change::Mount { path: s("/m"), url: s(url), read_only };
+    let block = |length| {
+        let mut state = after(1, 1, mkdir("/d"));
+        let file = state.stat("/open").unwrap().id;
+        state.apply(state.applied() + 1, &Command::CommitBlock { block: BlockId::new(file, 0), length });
+        state
+    };
+    let states = [
+        after(1, 1, mkdir("/d")),
+        after(1, 1, mkdir("/e")),
+        after(2, 1, mkdir("/d")),
+        after(1, 2, mkdir("/d")),
+        after(1, 1, mkdir("/f")),
+        after(2, 1, mkdir("/f")),
+        after(1, 1, mount("https://m", true)),
+        after(1, 1, mount("https://m", false)),
+        after(1, 1, mount("https://n", false)),
+        block(1),
+        block(2),
+        block(99),
+    ];
+    let mut hashes: Vec<_> = states.iter().map(State::state_hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), states.len());
+    assert_eq!(after(1, 1, mkdir("/d")).state_hash(), states[0].state_hash());
+}

@@ -10,6 +10,8 @@ use super::*;
 #[derive(Debug, Clone)]
 enum Step {
     Change(Change),
+    /// Makes, writes and completes a file: several steps.
+    File(String, u64),
     /// Completes whatever is at the path.
     Complete(String, u64),
     /// Commits a block of whatever is at the path.
@@ -51,6 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
     let entry = || (select(vec!["a", "b", "c"]).prop_map(String::from), any::<bool>(), 0u64..6);
     prop_oneof![
         16 => change().prop_map(Step::Change),
+        6 => (path(), 0u64..7).prop_map(|(path, length)| Step::File(path, length)),
         4 => (path(), 0u64..7).prop_map(|(path, length)| Step::Complete(path, length)),
         6 => (path(), 0u64..4, 0u64..4).prop_map(|(path, sequence, length)| Step::Commit(path, sequence, length)),
         4 => (path(), prop::collection::vec(entry(), 0..4)).prop_map(|(path, entries)| Step::Load(path, entries)),
@@ -85,8 +88,19 @@ fn command(state: &State, index: u64, step: &Step, sent: &[Command]) -> Option<C
             Some(Command::LoadUfs(UfsListing { dir: path.clone(), url, wall_ms: index, block_size: 2, entries }))
         }
         Step::Again(ago) => sent.len().checked_sub(*ago).map(|at| sent[at].clone()),
-        Step::Snapshot => None,
+        Step::Snapshot | Step::File(..) => None,
     }
+}
+
+/// The steps that a step stands for.
+fn expand(step: &Step) -> Vec<Step> {
+    let Step::File(path, length) = step else {
+        return vec![step.clone()];
+    };
+    let mut steps = vec![Step::Change(Change::Create { path: path.clone(), block_size: 2 })];
+    steps.extend((0..length.div_ceil(2)).map(|n| Step::Commit(path.clone(), n, (length - n * 2).min(2))));
+    steps.push(Step::Complete(path.clone(), *length));
+    steps
 }
 
 fn agree(state: &State, model: &Model) -> Result<(), TestCaseError> {
@@ -119,8 +133,8 @@ proptest! {
         let (mut state, mut model) = (State::new(RETRIES), Model::new(RETRIES));
         let mut twin = state.clone();
         let mut sent = Vec::new();
-        for (index, step) in (1u64..).zip(&steps) {
-            let Some(command) = command(&state, index, step, &sent) else {
+        for (index, step) in (1u64..).zip(steps.iter().flat_map(expand)) {
+            let Some(command) = command(&state, index, &step, &sent) else {
                 let bytes = state.encode();
                 state = State::decode(&bytes).unwrap();
                 prop_assert_eq!(state.encode(), bytes);
