@@ -3,6 +3,7 @@
 //!
 //! Everything waits, connects and stores through [`crate::rt`]; nothing here knows whether the world is simulated.
 
+pub mod journal;
 pub mod master;
 pub mod observe;
 pub mod ufs;
