@@ -21,9 +21,12 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    /// A quantity written in bytes.
+    /// That many bytes, written with the largest binary unit that divides them: `16Mi`.
     pub fn bytes(bytes: u64) -> Self {
-        Self { text: bytes.to_string(), size: ByteSize(bytes) }
+        let units = [("Gi", 30), ("Mi", 20), ("Ki", 10)];
+        let whole = units.iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+        let text = whole.map_or_else(|| bytes.to_string(), |(unit, shift)| format!("{}{unit}", bytes >> shift));
+        Self { text, size: ByteSize(bytes) }
     }
 
     /// What it means.
@@ -219,5 +222,9 @@ mod tests {
     fn a_quantity_prints_as_it_was_written() {
         let quantity: Quantity = "2G".parse().expect("legal");
         assert_eq!((quantity.to_string().as_str(), quantity.get()), ("2G", 2_000_000_000));
+        for (bytes, text) in [(0, "0"), (1500, "1500"), (16 << 20, "16Mi"), (3 << 40, "3072Gi"), (1 << 10, "1Ki")] {
+            assert_eq!(Quantity::bytes(bytes).to_string(), text);
+            assert_eq!(text.parse(), Ok(Quantity::bytes(bytes)));
+        }
     }
 }

@@ -85,6 +85,39 @@ pub enum Violation {
 }
 
 impl Violation {
+    /// The names of all variants, as scenarios declare them.
+    pub const NAMES: [&str; 29] = [
+        "LostAckedWrite",
+        "NotLinearizable",
+        "OrderReversed",
+        "StaleRead",
+        "ResurrectedEntry",
+        "AppliedTwice",
+        "TwoChangesOneIndex",
+        "TwoLeadersOneTerm",
+        "TermWentBack",
+        "VotedTwice",
+        "DeposedLeaderAcked",
+        "AckedWithoutQuorum",
+        "LogsDisagree",
+        "StateDiverged",
+        "CommittedLost",
+        "WrongBytes",
+        "WrongVersion",
+        "CorruptionServed",
+        "NoLeader",
+        "OperationStuck",
+        "UndocumentedFailure",
+        "Deadlock",
+        "TraceDiffers",
+        "FaultWithoutEffect",
+        "GoalNotReached",
+        "NothingChecked",
+        "Crashed",
+        "Undecided",
+        "BudgetExhausted",
+    ];
+
     /// The variant's name, as scenarios declare it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -6,6 +6,10 @@
 
 pub mod value;
 
+pub mod diagnostic;
+
+pub mod yaml;
+
 pub mod target;
 
 pub mod world;
@@ -22,11 +26,21 @@ pub mod manifest;
 
 pub mod workload;
 
+pub mod check;
+
+pub mod load;
+
+pub mod schema;
+
+#[cfg(test)]
+mod tests;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Command, CommandLine, GoosefsCommand};
 pub use fault::{Direction, DiskCall, Fault};
+pub use load::{LoadError, load};
 pub use manifest::ManifestSource;
 pub use params::Parameters;
 pub use step::{Expect, LeaderExpect, Run, ServiceExpect, Step};
