@@ -4,6 +4,7 @@
 
 pub mod content;
 pub mod ids;
+pub mod planted;
 pub mod seed;
 pub mod size;
 pub mod time;

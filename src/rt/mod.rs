@@ -8,6 +8,8 @@ pub mod backend;
 pub mod chan;
 pub mod chance;
 pub mod fs;
+pub mod interpose;
+pub mod log;
 pub mod hyper_io;
 pub mod net;
 pub mod raft;

@@ -72,7 +72,7 @@ pub enum Kind {
 impl Event {
     /// Adds all of the event to a hash.
     #[inline]
-    pub fn hash(&self, r: &mut Rolling) {
+    pub fn feed(&self, r: &mut Rolling) {
         r.word(self.at.0);
         let host = self.host.map_or(u64::MAX >> 8, |h| u64::from(h.0));
         let mut head = |kind: u64, word: u64| {
@@ -170,7 +170,7 @@ mod tests {
     fn each_part_of_an_event_moves_the_hash() {
         let digest = |at, host, kind| {
             let mut r = Rolling::default();
-            Event { at: SimTime(at), host, kind }.hash(&mut r);
+            Event { at: SimTime(at), host, kind }.feed(&mut r);
             r.digest()
         };
         let net = |what, bytes| Kind::Net { what, peer: HostId(1), conn: 1, bytes, digest: 5 };

@@ -36,7 +36,7 @@ impl Recorder {
     #[inline]
     pub fn record(&mut self, at: SimTime, host: Option<HostId>, kind: Kind) {
         let event = Event { at, host, kind };
-        event.hash(&mut self.hash);
+        event.feed(&mut self.hash);
         self.count += 1;
         if self.out.is_some() {
             self.write(&event);

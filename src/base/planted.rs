@@ -1,0 +1,149 @@
+//! Planted bugs: deliberate mistakes that prove the oracles bite.
+//!
+//! Every one of them is asked for through [`planted`] and listed in [`Bug`]. A build without the feature `planted` turns
+//! the question into a constant `false`, and the compiler drops what stood behind it. A plant holds for the thread that
+//! runs a world and for as long as its guard lives.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// The journal acknowledges entries before they are synced (A-06, O-02).
+    AckBeforeDurable,
+    /// A standby answers reads from its own state (E-08).
+    StandbyReads,
+    /// The retry cache forgets: a retried operation is applied again.
+    RetryCacheForgets,
+    /// A worker serves a block without verifying its checksums (J-16).
+    UnverifiedBlock,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::AckBeforeDurable, Self::StandbyReads, Self::RetryCacheForgets, Self::UnverifiedBlock];
+
+    /// Its name in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AckBeforeDurable => "ack-before-durable",
+            Self::StandbyReads => "standby-reads",
+            Self::RetryCacheForgets => "retry-cache-forgets",
+            Self::UnverifiedBlock => "unverified-block",
+        }
+    }
+
+    #[cfg(feature = "planted")]
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+impl fmt::Display for Bug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Bug {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|bug| bug.name() == text)
+            .ok_or_else(|| format!("no such bug; use one of {}", names()))
+    }
+}
+
+#[cfg(feature = "planted")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static PLANTED: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// Takes its bugs back when dropped.
+    #[must_use = "the bugs are gone when the guard is dropped"]
+    pub struct Plant {
+        before: u32,
+    }
+
+    /// Plants `bugs` on this thread.
+    ///
+    /// # Errors
+    /// Never in this build; in one without the feature `planted`, if any bug is asked for.
+    pub fn plant(bugs: &[Bug]) -> Result<Plant, String> {
+        let before = PLANTED.get();
+        PLANTED.set(bugs.iter().fold(before, |all, bug| all | bug.bit()));
+        Ok(Plant { before })
+    }
+
+    impl Drop for Plant {
+        fn drop(&mut self) {
+            PLANTED.set(self.before);
+        }
+    }
+
+    /// Whether `bug` is planted on this thread.
+    #[inline]
+    pub fn planted(bug: Bug) -> bool {
+        PLANTED.get() & bug.bit() != 0
+    }
+}
+
+#[cfg(not(feature = "planted"))]
+mod switch {
+    use super::Bug;
+
+    /// Holds nothing: this build has no planted bugs.
+    #[must_use = "for the same reason as in a build that has them"]
+    pub struct Plant;
+
+    /// Plants nothing.
+    ///
+    /// # Errors
+    /// If any bug is asked for.
+    pub fn plant(bugs: &[Bug]) -> Result<Plant, String> {
+        match bugs.first() {
+            None => Ok(Plant),
+            Some(bug) => Err(format!("this build has no planted bugs ({bug}); build with the feature `planted`")),
+        }
+    }
+
+    /// False.
+    #[inline(always)]
+    pub const fn planted(_: Bug) -> bool {
+        false
+    }
+}
+
+pub use switch::{Plant, plant, planted};
+
+#[cfg(all(test, feature = "planted"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plant_lasts_as_long_as_its_guard() {
+        assert!(Bug::ALL.iter().all(|bug| !planted(*bug)));
+        let guard = plant(&[Bug::StandbyReads]).unwrap();
+        assert!(planted(Bug::StandbyReads) && !planted(Bug::UnverifiedBlock));
+        drop(guard);
+        assert!(!planted(Bug::StandbyReads));
+    }
+
+    #[test]
+    fn names_read_back() {
+        for bug in Bug::ALL {
+            assert_eq!(bug.name().parse(), Ok(bug));
+        }
+        assert!("leap-second".parse::<Bug>().unwrap_err().contains("ack-before-durable"));
+    }
+}
