@@ -162,11 +162,11 @@ impl Conn {
         self.flow[side].forget_unsent();
     }
 
-    /// Both kernels are through with an end whose program let go and whose two FINs arrived. TIME_WAIT is left out:
-    /// `Differs:` no address is held back for 60 s.
+    /// A kernel is through with an end whose program let go, whose FIN arrived, and that will hear nothing more.
+    /// `Differs:` no TIME_WAIT; FIN_WAIT2 ends when the peer's kernel has forgotten the connection, not after 60 s.
     pub fn settle(&mut self) {
         for side in 0..2 {
-            let peer_gone = self.end[1 - side].phase == Phase::Gone;
+            let peer_gone = matches!(self.end[1 - side].phase, Phase::Dead | Phase::Gone);
             let heard_all = self.flow[1 - side].fin_delivered() || peer_gone;
             let end = &mut self.end[side];
             if end.phase == Phase::Up && end.holder == Holder::Nobody && self.flow[side].finished() && heard_all {

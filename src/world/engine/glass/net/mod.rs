@@ -10,7 +10,7 @@
 
 pub mod config;
 mod conn;
-mod dns;
+pub mod dns;
 mod faults;
 mod flow;
 mod handshake;
@@ -20,6 +20,9 @@ pub mod link;
 mod slab;
 mod socket;
 mod transmit;
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
