@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::super::wire::Medium;
-use super::super::wire::master::{ClusterReport, QuorumInfo, WorkerSummary};
+use crate::stack::wire::master::{ClusterReport, QuorumInfo, WorkerSummary};
+use crate::stack::wire::{Medium, TierUsage};
 
 /// Whose wording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub fn report(flavour: Flavour, report: &ClusterReport) -> String {
     lines.join("\n") + "\n"
 }
 
-fn by_tier(workers: &[WorkerSummary], bytes: impl Fn(&super::super::wire::TierUsage) -> u64) -> BTreeMap<Medium, u64> {
+fn by_tier(workers: &[WorkerSummary], bytes: impl Fn(&TierUsage) -> u64) -> BTreeMap<Medium, u64> {
     let mut tiers: BTreeMap<Medium, u64> = BTreeMap::new();
     for tier in workers.iter().flat_map(|worker| &worker.tiers) {
         let total = tiers.entry(tier.medium).or_default();
@@ -154,7 +154,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stack::wire::{TierUsage, WorkerAddress, WorkerId};
+    use crate::stack::wire::{WorkerAddress, WorkerId};
 
     fn masters() -> Vec<String> {
         (0..3).map(|n| format!("hbase-master-{n}:26000")).collect()

@@ -3,6 +3,7 @@
 //! A magic, a version, then postcard. Directory entries are not written: inodes name their parents. The journal adds the
 //! checksum; decoding still doubts every byte and ends with the state's own check.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -43,9 +44,9 @@ struct Image<'a> {
     next: u64,
     #[serde(borrow)]
     inodes: Vec<InodeImage<'a>>,
-    mounts: Vec<(&'a str, Mount)>,
+    mounts: Vec<(&'a str, Cow<'a, Mount>)>,
     blocks: Vec<(BlockId, u64)>,
-    retries: Vec<(OpId, Recorded)>,
+    retries: Vec<(OpId, Cow<'a, Recorded>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,7 +56,7 @@ struct InodeImage<'a> {
     name: &'a str,
     version: u64,
     mtime_ms: u64,
-    ufs: Option<UfsRef>,
+    ufs: Option<Cow<'a, UfsRef>>,
     kind: KindImage,
 }
 
@@ -73,13 +74,11 @@ impl State {
             applied: self.applied,
             next: self.tree.next(),
             inodes: self.tree.iter().map(InodeImage::of).collect(),
-            mounts: self.mounts.iter().map(|(path, mount)| (path, mount.clone())).collect(),
+            mounts: self.mounts.iter().map(|(path, mount)| (path, Cow::Borrowed(mount))).collect(),
             blocks: self.blocks.iter().collect(),
-            retries: self.retries.iter().map(|(op, recorded)| (op, recorded.clone())).collect(),
+            retries: self.retries.iter().map(|(op, recorded)| (op, Cow::Borrowed(recorded))).collect(),
         };
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(VERSION.to_le_bytes());
-        match postcard::to_extend(&image, bytes) {
+        match postcard::to_stdvec(&(MAGIC, VERSION.to_le_bytes(), image)) {
             Ok(bytes) => bytes,
             Err(e) => unreachable!("plain data into memory cannot fail: {e}"),
         }
@@ -104,12 +103,12 @@ impl State {
         }
         let mut mounts = MountTable::default();
         for (path, mount) in image.mounts {
-            mounts.insert(FsPath::parse(path).map_err(|e| malformed(&e.to_string()))?, mount);
+            mounts.insert(FsPath::parse(path).map_err(|e| malformed(&e.to_string()))?, mount.into_owned());
         }
         let mut blocks = BlockMap::default();
         image.blocks.into_iter().for_each(|(block, length)| blocks.insert(block, length));
         let mut retries = RetryCache::new(usize::try_from(image.retries_max).map_err(|_| malformed("retry cache"))?);
-        image.retries.into_iter().for_each(|(op, recorded)| retries.record(op, recorded));
+        image.retries.into_iter().for_each(|(op, recorded)| retries.record(op, recorded.into_owned()));
         let state = Self { tree, mounts, blocks, retries, applied: image.applied };
         state.check()?;
         Ok(state)
@@ -122,7 +121,7 @@ impl<'a> InodeImage<'a> {
             Kind::Dir { loaded, .. } => KindImage::Dir { loaded },
             Kind::File { length, block_size, completed } => KindImage::File { length, block_size, completed },
         };
-        let ufs = inode.ufs.as_deref().cloned();
+        let ufs = inode.ufs.as_deref().map(Cow::Borrowed);
         let Inode { id, parent, version, mtime_ms, .. } = *inode;
         Self { id, parent, name: &inode.name, version, mtime_ms, ufs, kind }
     }
@@ -135,7 +134,15 @@ impl From<InodeImage<'_>> for Inode {
             KindImage::File { length, block_size, completed } => Kind::File { length, block_size, completed },
         };
         let InodeImage { id, parent, name, version, mtime_ms, ufs, .. } = image;
-        Self { id, parent, name: Arc::from(name), version, mtime_ms, ufs: ufs.map(Box::new), kind }
+        Self {
+            id,
+            parent,
+            name: Arc::from(name),
+            version,
+            mtime_ms,
+            ufs: ufs.map(|ufs| Box::new(ufs.into_owned())),
+            kind,
+        }
     }
 }
 
@@ -173,7 +180,9 @@ mod tests {
         assert!(forged(|image| push(image, [(1, 0, "a"), (2, 0, "a")])).is_err(), "a name twice");
         assert!(forged(|image| push(image, [(1, 0, "a"), (2, 7, "b")])).is_err(), "an orphan");
         assert!(forged(|image| image.blocks.push((BlockId(1), 1))).is_err(), "a block of a directory");
-        assert!(forged(|image| image.mounts.push(("/", Mount { url: "x".into(), read_only: true }))).is_err());
+        assert!(
+            forged(|image| image.mounts.push(("/", Cow::Owned(Mount { url: "x".into(), read_only: true })))).is_err()
+        );
     }
 
     #[test]
