@@ -318,7 +318,7 @@ impl Model {
             return Err(Invalid(format!("block {} belongs to a directory", block.0)));
         }
         let start = block.sequence() * info.block_size;
-        let rest = if info.length > start { info.length - start } else { 0 };
+        let rest = info.length.saturating_sub(start);
         let most = if info.completed { rest.min(info.block_size) } else { info.block_size };
         let fits = if info.completed { length == most && most > 0 } else { (1..=most).contains(&length) };
         if !fits {
