@@ -6,6 +6,7 @@
 
 pub mod base;
 pub mod trace;
+pub mod report;
 pub mod rt;
 pub mod stack;
 pub mod kube;

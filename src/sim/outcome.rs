@@ -188,9 +188,9 @@ impl Outcome {
         }
     }
 
-    /// The command that shows this run again.
-    pub fn reproduce(&self) -> String {
-        format!("stormglass run {} --seed {}", shell_word(&self.path), self.seed)
+    /// The command that shows this run again; `program` is how this program was called.
+    pub fn reproduce(&self, program: &str) -> String {
+        format!("{} run {} --seed {}", shell_word(program), shell_word(&self.path), self.seed)
     }
 }
 
@@ -201,8 +201,80 @@ fn shell_word(word: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A run as one could have ended, for tests of reports.
+    pub(crate) fn sample() -> Outcome {
+        let phase =
+            |phase, from, until| PhaseTime { phase, from: SimTime::from_secs(from), until: SimTime::from_secs(until) };
+        Outcome {
+            scenario: "story".into(),
+            path: "a b/story.yaml".into(),
+            seed: Seed(7),
+            verdict: Verdict::Pass,
+            expected: ExpectedVerdict::Pass,
+            violations: Vec::new(),
+            oracles: vec![OracleReport {
+                id: "S1".into(),
+                promise: "linearizable".into(),
+                checks: 1200,
+                violations: 0,
+            }],
+            notes: vec!["a note".into()],
+            phases: vec![phase(Phase::Boot, 0, 12), phase(Phase::Safety, 12, 90)],
+            failovers: vec![Failover {
+                fault: "kill leader".into(),
+                old_leader: "hbase-master-0".into(),
+                killed_at: SimTime::from_secs(32),
+                new_leader: Some("hbase-master-2".into()),
+                new_leader_at: Some(SimTime::from_millis(45_500)),
+                serving_at: Some(SimTime::from_millis(46_750)),
+            }],
+            screens: vec![Screen {
+                name: "before".into(),
+                command: "goosefs fs masterInfo".into(),
+                host: "hbase-master-0".into(),
+                at: SimTime::from_secs(31),
+                took: std::time::Duration::from_millis(3),
+                status: 0,
+                text: "current leader master: hbase-master-0:26000\nAll masters: [hbase-master-0:26000]\n".into(),
+            }],
+            faults: vec![FaultEffect {
+                fault: "kill leader".into(),
+                at: SimTime::from_secs(32),
+                counted: "processes killed".into(),
+                effects: 1,
+                skipped: None,
+            }],
+            counters: BTreeMap::from([("operations.acked".into(), 321)]),
+            tables: vec![Table {
+                title: "hosts".into(),
+                columns: vec!["NAME".into(), "ROLE".into()],
+                rows: vec![vec!["hbase-master-2".into(), "leader".into()]],
+            }],
+            escapes: Escapes { getrandom: 2, clock: 0 },
+            events: 123_456,
+            ended: SimTime::from_secs(130),
+            trace_hash: Digest(42),
+        }
+    }
+
+    #[test]
+    fn an_outcome_survives_json() {
+        let json = serde_json::to_string(&sample()).expect("JSON");
+        let again: Outcome = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(serde_json::to_string(&again).expect("JSON"), json);
+    }
+
+    #[test]
+    fn a_declared_violation_must_be_among_those_found() {
+        let expected = ExpectedVerdict::Violation(vec!["StaleRead".into(), "Crashed".into()]);
+        let mut outcome = Outcome { expected, verdict: Verdict::Crash, ..sample() };
+        assert!(!outcome.as_declared());
+        outcome.violations.push(Violation::Crashed { message: "x".into() });
+        assert!(outcome.as_declared());
+    }
 
     #[test]
     fn odd_paths_are_quoted_for_the_shell() {

@@ -61,8 +61,7 @@ impl Document {
     /// Its documents: cut at lines that begin with `---`, which YAML allows nowhere else at the left margin.
     pub fn split(&self) -> Vec<Self> {
         let mut parts = vec![String::new()];
-        let mut blank = 0;
-        for line in self.text.lines() {
+        for (blank, line) in self.text.lines().enumerate() {
             let marker = line == "---" || line.starts_with("--- ");
             if marker {
                 parts.push("\n".repeat(blank));
@@ -71,7 +70,6 @@ impl Document {
                 part.push_str(if marker { &line[3..] } else { line });
                 part.push('\n');
             }
-            blank += 1;
         }
         let content = |part: &String| part.lines().any(|l| !l.trim().is_empty() && !l.trim_start().starts_with('#'));
         parts.into_iter().filter(content).map(|text| Self { text, ..self.clone() }).collect()
