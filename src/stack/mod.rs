@@ -4,7 +4,9 @@
 //! Everything waits, connects and stores through [`crate::rt`]; nothing here knows whether the world is simulated.
 
 pub mod journal;
+pub mod client;
 pub mod master;
 pub mod observe;
 pub mod ufs;
 pub mod wire;
+pub mod worker;

@@ -1,0 +1,5 @@
+//! What every program that talks to masters shares.
+
+pub mod leader;
+
+pub use leader::{Leader, LeaderFinder, LeaderTimes};

@@ -1,0 +1,203 @@
+//! The worker's standing with the leading master: registration, heartbeats, commits.
+//!
+//! Finds the leader, gets an id, registers with every committed block, then sends changes with each heartbeat. A heartbeat
+//! that failed is said again; a new leader, a new term or the command to register starts from the beginning. A reply of an
+//! older term than already seen comes from a deposed leader and is not obeyed.
+
+use std::sync::Arc;
+
+use super::WorkerError;
+use super::config::WorkerConfig;
+use super::store::Store;
+use crate::rt::chan::{Notify, watch};
+use crate::rt::time::{Duration, Instant, sleep, timeout};
+use crate::stack::client::{Leader, LeaderFinder};
+use crate::stack::wire::master::{MasterAnswer, MasterRequest, WorkerCommand};
+use crate::stack::wire::{BlockId, FsError, FsResult, WorkerAddress, WorkerId};
+
+/// Wait after a registration or a commit that failed.
+const RETRY_WAIT: Duration = Duration::from_millis(200);
+
+/// A registration with one leader.
+#[derive(Clone)]
+struct Standing {
+    leader: Leader,
+    worker: WorkerId,
+}
+
+/// Why a heartbeat was the last of its registration.
+enum Over {
+    /// Register again, with the same leader.
+    Again,
+    /// Look for the leader.
+    Lost,
+}
+
+pub(super) struct Session {
+    address: WorkerAddress,
+    store: Arc<Store>,
+    finder: LeaderFinder,
+    heartbeat: Duration,
+    call: Duration,
+    give_up_after: Duration,
+    standing: watch::Sender<Option<Standing>>,
+    /// A commit found that the master does not know this worker.
+    unknown: Notify,
+}
+
+impl Session {
+    pub fn new(config: &WorkerConfig, store: Arc<Store>) -> Arc<Self> {
+        Arc::new(Self {
+            address: config.address.clone(),
+            store,
+            finder: LeaderFinder::new(config.masters.clone(), config.tuning.leader),
+            heartbeat: config.tuning.heartbeat,
+            call: config.tuning.master_call,
+            give_up_after: config.tuning.give_up_after,
+            standing: watch::channel(None).0,
+            unknown: Notify::new(),
+        })
+    }
+
+    /// Keeps the standing up.
+    ///
+    /// # Errors
+    /// [`WorkerError::NoMaster`] when no master answered for too long.
+    pub async fn run(&self) -> Result<(), WorkerError> {
+        let mut heard = Instant::now();
+        loop {
+            let silent_until = heard + self.give_up_after;
+            let leader = self.finder.find(silent_until).await.map_err(|_| WorkerError::NoMaster(heard.elapsed()))?;
+            match self.register(&leader).await {
+                Ok(standing) => {
+                    heard = Instant::now();
+                    tracing::info!(leader = %leader.address, term = leader.term, worker = standing.worker.0, "registered");
+                    self.standing.send_replace(Some(standing.clone()));
+                    let over = self.beat(&standing, &mut heard).await;
+                    self.standing.send_replace(None);
+                    if let Over::Lost = over {
+                        self.finder.forget(&leader);
+                    }
+                }
+                Err(error) => {
+                    tracing::info!(leader = %leader.address, %error, "cannot register");
+                    self.finder.forget(&leader);
+                    sleep(RETRY_WAIT).await;
+                }
+            }
+            if heard.elapsed() >= self.give_up_after {
+                return Err(WorkerError::NoMaster(heard.elapsed()));
+            }
+        }
+    }
+
+    async fn register(&self, leader: &Leader) -> FsResult<Standing> {
+        let worker = match self.ask(leader, MasterRequest::WorkerId { address: self.address.clone() }).await? {
+            MasterAnswer::WorkerId(worker) => worker,
+            other => return Err(unexpected(&other)),
+        };
+        let register = MasterRequest::Register { worker, tiers: self.store.usage(), blocks: self.store.report_all() };
+        match self.ask(leader, register).await? {
+            MasterAnswer::Command(WorkerCommand::Register) => {
+                Err(FsError::Unavailable("the master forgot the worker meanwhile".to_owned()))
+            }
+            MasterAnswer::Command(command) => {
+                self.obey(command);
+                Ok(Standing { leader: leader.clone(), worker })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Heartbeats until the registration is over.
+    async fn beat(&self, standing: &Standing, heard: &mut Instant) -> Over {
+        loop {
+            if timeout(self.heartbeat, self.unknown.notified()).await.is_ok() {
+                return Over::Again;
+            }
+            let delta = self.store.take_delta();
+            let request = MasterRequest::Heartbeat {
+                worker: standing.worker,
+                tiers: self.store.usage(),
+                added: delta.added.iter().copied().collect(),
+                removed: delta.removed.iter().copied().collect(),
+            };
+            match self.ask(&standing.leader, request).await {
+                Ok(MasterAnswer::Command(WorkerCommand::Register)) => return Over::Again,
+                Ok(MasterAnswer::Command(command)) => {
+                    *heard = Instant::now();
+                    self.obey(command);
+                }
+                other => {
+                    self.store.merge_back(delta);
+                    tracing::debug!(leader = %standing.leader.address, answer = ?other, "heartbeat failed");
+                    return Over::Lost;
+                }
+            }
+        }
+    }
+
+    fn obey(&self, command: WorkerCommand) {
+        if let WorkerCommand::Free(blocks) = command {
+            blocks.into_iter().for_each(|block| self.store.free(block));
+        }
+    }
+
+    /// Tells the master of a whole block until it knows or refuses. A refused block is dropped.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn commit_at_last(&self, block: BlockId, length: u64) -> FsResult<()> {
+        loop {
+            let standing = self.standing().await;
+            if self.store.length(block) != Some(length) {
+                return Err(FsError::Unknown(format!("block {}: it went before it was committed", block.0)));
+            }
+            let request = MasterRequest::CommitBlock { worker: standing.worker, block, length };
+            match self.ask(&standing.leader, request).await {
+                Ok(_) => {
+                    self.store.committed(block);
+                    return Ok(());
+                }
+                Err(error) if error.retryable() => tracing::debug!(block = block.0, %error, "commit failed"),
+                // Worker registrations do not outlive their leader (Alluxio #14308): register and try again.
+                Err(FsError::Unknown(what)) if what.starts_with("worker") => self.unknown.notify_one(),
+                Err(refusal) => {
+                    self.store.drop_block(block);
+                    return Err(refusal);
+                }
+            }
+            sleep(RETRY_WAIT).await;
+        }
+    }
+
+    /// The registration; waits for one.
+    async fn standing(&self) -> Standing {
+        let mut changes = self.standing.subscribe();
+        loop {
+            if let Some(standing) = self.standing.borrow().clone() {
+                return standing;
+            }
+            // The sender lives as long as the session.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// One call to a leader. What is not its answer as the leader of its term is an error that can be retried.
+    async fn ask(&self, leader: &Leader, request: MasterRequest) -> FsResult<MasterAnswer> {
+        let called = leader.channel.call(request, self.call).await;
+        let reply = called.map_err(|error| FsError::Unavailable(error.to_string()))?;
+        // A follower may be far ahead with a term that it made up while it was cut off.
+        if matches!(reply.result, Err(FsError::NotLeader { .. })) {
+            return reply.result;
+        }
+        if !self.finder.believe(reply.term) || reply.term != leader.term {
+            return Err(FsError::NotLeader { hint: None });
+        }
+        reply.result
+    }
+}
+
+fn unexpected(answer: &MasterAnswer) -> FsError {
+    FsError::Unavailable(format!("the master's answer is of another kind: {answer:?}"))
+}

@@ -1,0 +1,3 @@
+//! The plan against a naive model, and the store on simulated disks.
+
+mod plan;
