@@ -4,15 +4,22 @@
 //! |---|---|
 //! | `types` | what openraft is instantiated with |
 //! | `log_store` | the log on the journal |
-//! | `machine` | applies entries to the state, snapshots |
-//! | `snapshots` | where snapshots are kept |
+//! | `machine` | applies entries to the state, makes and installs snapshots |
+//! | `wire` | what masters say to each other |
+//! | `network` | openraft's way to the others |
+//! | `peers` | answers them |
+//! | `joining` | when a master with an empty journal may vote |
 
+pub mod types;
 pub mod log_store;
 pub mod machine;
-pub mod snapshots;
-pub mod types;
+pub mod wire;
+pub mod network;
+pub mod peers;
+pub mod joining;
 
 pub use log_store::{LogReader, LogStore};
 pub use machine::{Machine, Replica};
-pub use snapshots::{SnapshotDir, SnapshotStore};
+pub use network::Network;
+pub use peers::Peers;
 pub use types::{NodeId, Peer, Raft, TypeConfig};
