@@ -80,10 +80,12 @@ pub async fn mark_joined(dir: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use openraft::vote::RaftLeaderId as _;
+
     use super::*;
 
     fn id(term: u64, index: u64) -> LogId {
-        LogId::new(openraft::impls::leader_id_std::CommittedLeaderId::new(term), index)
+        LogId::new(Vote::new_committed(term, 1).leader_id.to_committed(), index)
     }
 
     fn status(joined: bool, term: u64, last: Option<LogId>) -> MemberStatus {

@@ -12,9 +12,9 @@ use openraft::entry::RaftEntry as _;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
 
-use super::snapshots::{self, SnapshotStore};
 use super::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::base::lock;
+use crate::stack::journal::{self, SnapshotStore};
 use crate::stack::master::state::{Reply, State};
 use crate::stack::observe::{Applied, EntryId, Observer};
 use crate::stack::wire::{BlockId, FsError};
@@ -32,7 +32,7 @@ pub struct Replica {
 
 struct Shared {
     inner: Mutex<Inner>,
-    store: Arc<dyn SnapshotStore>,
+    store: SnapshotStore,
     observer: Arc<Observer>,
 }
 
@@ -49,15 +49,11 @@ impl Machine {
     ///
     /// # Errors
     /// The store's; `InvalidData` for a snapshot that cannot be used.
-    pub async fn recover(
-        store: Arc<dyn SnapshotStore>,
-        observer: Arc<Observer>,
-        retries: usize,
-    ) -> io::Result<(Self, Replica)> {
+    pub async fn recover(store: SnapshotStore, observer: Arc<Observer>, retries: usize) -> io::Result<(Self, Replica)> {
         let mut inner =
             Inner { state: State::new(retries), applied: None, membership: StoredMembership::default(), freed: None };
-        if let Some(bytes) = store.load().await? {
-            inner.restore(snapshots::decode(&bytes)?, &observer)?;
+        if let Some(snapshot) = newest(&store).await? {
+            inner.restore(snapshot, &observer)?;
         }
         let shared = Arc::new(Shared { inner: Mutex::new(inner), store, observer });
         Ok((Self { shared: Arc::clone(&shared) }, Replica { shared }))
@@ -145,7 +141,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        self.shared.store.load().await?.map(|bytes| snapshots::decode(&bytes)).transpose()
+        newest(&self.shared.store).await
     }
 }
 
@@ -170,11 +166,20 @@ impl Shared {
     }
 
     async fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
-        let index = snapshot.meta.last_log_id.as_ref().map_or(0, |id| id.index);
-        self.store.save(index, snapshots::encode(snapshot)?).await?;
+        let id = snapshot.meta.last_log_id.as_ref().map(entry_id).unwrap_or_default();
+        let tag = postcard::to_stdvec(&snapshot.meta).map_err(io::Error::other)?;
+        let meta = journal::SnapshotMeta { index: id.index, epoch: id.term };
+        self.store.save(meta, &tag, &snapshot.snapshot).await?;
         self.observer.update(|facts| facts.snapshot = snapshot.meta.last_log_id.as_ref().map(entry_id));
         Ok(())
     }
+}
+
+/// The newest snapshot of the store.
+async fn newest(store: &SnapshotStore) -> io::Result<Option<Snapshot>> {
+    let Some((_, tag, data)) = store.newest().await? else { return Ok(None) };
+    let meta: SnapshotMeta = postcard::from_bytes(&tag).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    Ok(Some(Snapshot { meta, snapshot: Bytes::from(data) }))
 }
 
 /// The reply to an entry that is no command; nobody waits for it.

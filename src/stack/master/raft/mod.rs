@@ -10,13 +10,13 @@
 //! | `peers` | answers them |
 //! | `joining` | when a master with an empty journal may vote |
 
-pub mod types;
 pub mod log_store;
+pub mod joining;
 pub mod machine;
-pub mod wire;
 pub mod network;
 pub mod peers;
-pub mod joining;
+pub mod types;
+pub mod wire;
 
 pub use log_store::{LogReader, LogStore};
 pub use machine::{Machine, Replica};

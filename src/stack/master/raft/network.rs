@@ -17,7 +17,7 @@ use openraft::raft::{
 };
 use openraft::{RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 
-use super::types::{NodeId, Peer, Snapshot, TypeConfig, Vote};
+use super::types::{LogId, NodeId, Peer, Snapshot, TypeConfig, Vote};
 use super::wire::{RaftProtocol, RaftReply, RaftRequest};
 use crate::base::lock;
 use crate::rt::time::Duration;
@@ -85,7 +85,16 @@ type Failure = RPCError<TypeConfig>;
 
 impl Connection {
     async fn ask(&self, request: RaftRequest, kind: RPCTypes, within: Duration) -> Result<RaftReply, Failure> {
-        match self.channel.call(request, within).await {
+        self.answered(self.channel.call(request, within).await, kind, within)
+    }
+
+    fn answered(
+        &self,
+        answered: Result<RaftReply, RpcError>,
+        kind: RPCTypes,
+        within: Duration,
+    ) -> Result<RaftReply, Failure> {
+        match answered {
             Ok(RaftReply::NotNow(why)) => Err(Unreachable::from_string(why).into()),
             Ok(reply) => Ok(reply),
             Err(RpcError::Timeout) => {
@@ -133,6 +142,17 @@ fn chunk<'a>(data: &'a Bytes, at: u64, option: &RPCOption) -> &'a [u8] {
     &rest[..rest.len().min(size)]
 }
 
+/// Drops the second half of the entries; `last` is then the last one that stays. False if there is nothing to halve.
+fn halve(request: &mut RaftRequest, last: &mut Option<LogId>) -> bool {
+    let RaftRequest::Append(append) = request else { return false };
+    if append.entries.len() < 2 {
+        return false;
+    }
+    append.entries.truncate(append.entries.len() / 2);
+    *last = append.entries.last().map(openraft::entry::RaftEntry::log_id);
+    true
+}
+
 fn strange(reply: &RaftReply) -> Failure {
     NetworkError::from_string(format!("an answer to something else: {reply:?}")).into()
 }
@@ -145,9 +165,20 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failure> {
-        match self.ask(RaftRequest::Append(rpc), RPCTypes::AppendEntries, option.soft_ttl()).await? {
-            RaftReply::Append(response) => Ok(response),
-            other => Err(strange(&other)),
+        let (mut request, mut cut) = (RaftRequest::Append(rpc), None);
+        let reply = loop {
+            match self.channel.call(&request, option.soft_ttl()).await {
+                // Too long for a frame: the first half, and openraft sends the rest.
+                Err(RpcError::TooLarge) if halve(&mut request, &mut cut) => {}
+                answered => break self.answered(answered, RPCTypes::AppendEntries, option.soft_ttl())?,
+            }
+        };
+        match (reply, cut) {
+            (RaftReply::Append(AppendEntriesResponse::Success), Some(last)) => {
+                Ok(AppendEntriesResponse::PartialSuccess(Some(last)))
+            }
+            (RaftReply::Append(response), _) => Ok(response),
+            (other, _) => Err(strange(&other)),
         }
     }
 

@@ -105,7 +105,9 @@ impl Peers {
                 }
                 Plan::Wait if !warned && answers.iter().any(|other| other.last.is_some()) => {
                     warned = true;
-                    tracing::error!("empty journal in a group that has data, and too few members answer that kept theirs");
+                    tracing::error!(
+                        "empty journal in a group that has data, and too few members answer that kept theirs"
+                    );
                 }
                 Plan::Wait => {}
             }

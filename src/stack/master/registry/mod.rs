@@ -220,6 +220,11 @@ impl Registry {
         self.summaries(|standing| standing == Standing::Live)
     }
 
+    /// How many workers heartbeat.
+    pub fn live_count(&self) -> usize {
+        self.workers.values().filter(|worker| worker.standing == Standing::Live).count()
+    }
+
     /// Workers that stopped to, in address order.
     pub fn lost(&self) -> Vec<WorkerSummary> {
         self.summaries(|standing| matches!(standing, Standing::Lost { .. }))

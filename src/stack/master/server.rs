@@ -1,0 +1,248 @@
+//! A master's process: recovers its journal, takes part in Raft, serves while it leads.
+//!
+//! The ports are open from the start; a standby refuses clients with a hint. On gaining leadership it proves it (an entry
+//! of its own term is committed and applied, a majority answered) before it takes office; on losing it, office and all that
+//! belongs to it are dropped. When Raft stops, for a broken disk above all, the process ends: what a failed write left on
+//! the disk is known only after recovery.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use openraft::ServerState;
+
+use super::config::MasterConfig;
+use super::raft::{LogStore, Machine, Network, Peers, Raft, TypeConfig, joining, machine::entry_id};
+use super::reads::confirm_once;
+use super::service::{Service, wall_ms};
+use super::term::Term;
+use crate::base::lock;
+use crate::rt::chan::watch;
+use crate::rt::net::TcpListener;
+use crate::rt::task::Scope;
+use crate::rt::time::{Duration, Instant, sleep, timeout};
+use crate::rt::{Either, select2};
+use crate::stack::journal::{Recovered, SnapshotStore};
+use crate::stack::observe::{Observer, Role};
+use crate::stack::ufs::UnderStore;
+use crate::stack::wire::rpc::{MasterProtocol, serve};
+
+/// Between attempts of a new leader to prove its leadership.
+const CONFIRM_RETRY: Duration = Duration::from_millis(200);
+/// How long a master that is told to stop waits for each of handing over and Raft's end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Snapshots kept, the newest included, as Alluxio keeps.
+const SNAPSHOTS_KEPT: usize = 2;
+
+/// Why a master ended.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterError {
+    /// The configuration cannot be used.
+    #[error("master configuration: {0}")]
+    Config(String),
+    /// A port could not be opened.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The journal, or a snapshot in it, cannot be used.
+    #[error("journal: {0}")]
+    Journal(#[from] io::Error),
+    /// Raft stopped.
+    #[error("raft stopped: {0}")]
+    Raft(String),
+}
+
+/// A master about to run.
+pub struct Master {
+    config: MasterConfig,
+    ufs: Arc<dyn UnderStore>,
+    observer: Arc<Observer>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Master {
+    /// `ufs` lists under-stores; `observer` is kept up to date; a `true` in `stop` ends the run in good order.
+    pub fn new(
+        config: MasterConfig,
+        ufs: Arc<dyn UnderStore>,
+        observer: Arc<Observer>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self { config, ufs, observer, stop }
+    }
+
+    /// Runs until told to stop, or until it cannot go on. Dropping the future is a crash without notice to the peers.
+    ///
+    /// # Errors
+    /// See [`MasterError`]; a process that gets one should end and may be started again.
+    pub async fn run(mut self) -> Result<(), MasterError> {
+        let journal = listen(self.config.journal_bind).await?;
+        let rpc = listen(self.config.rpc_bind).await?;
+        let dir = self.config.journal_dir.clone();
+        let (log, recovered) = LogStore::open(&format!("{dir}/log"), self.config.journal).await?;
+        if recovered != Recovered::default() {
+            tracing::warn!(?recovered, "the journal was not closed in good order");
+        }
+        let snapshots =
+            SnapshotStore::open(&format!("{dir}/snapshots"), SNAPSHOTS_KEPT).await.map_err(io::Error::from)?;
+        let joined = joining::is_joined(&dir).await?;
+        let config = self.config.raft_config(joined).map_err(|e| MasterError::Config(e.to_string()))?;
+        let id = self.config.id;
+        let (machine, replica) = Machine::recover(snapshots, self.observer.clone(), self.config.retry_cache).await?;
+        let raft = Raft::new(id, Arc::new(config), Network::new(id), log, machine).await.map_err(stopped)?;
+        let members = self.config.members.clone();
+        let peers = Peers::new((id, members), dir, raft.clone(), self.observer.clone(), joined);
+        let service = Arc::new(Service {
+            config: self.config,
+            raft: raft.clone(),
+            replica,
+            observer: self.observer.clone(),
+            ufs: self.ufs,
+            office: Mutex::new(None),
+            started: (Duration::from_millis(wall_ms()), Instant::now()),
+        });
+        let scope = Scope::new();
+        scope.spawn("journal-port", peers.clone().serve(journal));
+        scope.spawn("rpc-port", {
+            let service = service.clone();
+            serve::<MasterProtocol>(rpc, move |request, _| {
+                let service = service.clone();
+                async move { service.answer(request).await }
+            })
+        });
+        let joining = scope.spawn("join", async move { peers.join().await });
+        scope.spawn("join-end", watch_joining(joining, raft.clone()));
+        let ended = select2(self.stop.wait_for(|stop| *stop), follow(&service)).await;
+        drop(scope);
+        *lock(&service.office) = None;
+        match ended {
+            Either::Left(_) => {
+                hand_over(&raft).await;
+                self.observer.update(|facts| (facts.role, facts.serving) = (Role::Down, None));
+                Ok(())
+            }
+            Either::Right(why) => {
+                self.observer.update(|facts| (facts.role, facts.serving) = (Role::Down, None));
+                Err(MasterError::Raft(why))
+            }
+        }
+    }
+}
+
+/// A member that cannot note that it joined cannot go on.
+async fn watch_joining(joining: crate::rt::task::JoinHandle<io::Result<()>>, raft: Raft) {
+    if let Ok(Err(error)) = joining.await {
+        tracing::error!(%error, "cannot write to the journal directory");
+        let _stopped = raft.shutdown().await;
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, MasterError> {
+    TcpListener::bind(address).await.map_err(|error| MasterError::Bind { address, error })
+}
+
+fn stopped(fatal: openraft::errors::Fatal<TypeConfig>) -> MasterError {
+    MasterError::Raft(fatal.to_string())
+}
+
+/// In good order: somebody else leads before this one goes, if that takes no time.
+async fn hand_over(raft: &Raft) {
+    let target = {
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow();
+        let others = metrics.replication.iter().flatten().filter(|(id, _)| **id != metrics.id);
+        others.filter_map(|(id, matched)| matched.map(|matched| (matched, *id))).max().map(|(_, id)| id)
+    };
+    if let Some(target) = target {
+        tracing::info!(target, "handing over");
+        let mut metrics = raft.metrics();
+        let handed = async {
+            let _sent = raft.trigger().transfer_leader(target).await;
+            let _gone = metrics.wait_for(|m| m.current_leader == Some(target)).await;
+        };
+        let _late = timeout(STOP_TIMEOUT, handed).await;
+    }
+    let _late = timeout(STOP_TIMEOUT, raft.shutdown()).await;
+}
+
+/// Keeps office and facts in step with Raft until it stops; gives the reason.
+async fn follow(service: &Arc<Service>) -> String {
+    let mut metrics = service.raft.metrics();
+    // The attempt to take office, and the term it is for.
+    let mut candidacy: Option<(u64, Scope)> = None;
+    loop {
+        let leads = {
+            let now = metrics.borrow_and_update();
+            observe(&service.observer, &now);
+            if let Err(fatal) = &now.running_state {
+                return fatal.to_string();
+            }
+            (now.state == ServerState::Leader).then_some(now.current_term)
+        };
+        if candidacy.as_ref().map(|(term, _)| *term) != leads {
+            leave_office(service);
+            candidacy = leads.map(|term| {
+                let scope = Scope::new();
+                scope.spawn("take-office", take_office(service.clone(), term));
+                (term, scope)
+            });
+        }
+        if metrics.changed().await.is_err() {
+            return "its task ended".into();
+        }
+    }
+}
+
+fn leave_office(service: &Service) {
+    if let Some(term) = lock(&service.office).take() {
+        tracing::info!(term = term.number, "no longer the primary master");
+        service.replica.keep_freed(false);
+    }
+    service.observer.update(|facts| (facts.serving, facts.safe_mode, facts.live_workers) = (None, false, 0));
+}
+
+/// Proves leadership of `term` and takes office. Aborted when Raft says that the term is over.
+async fn take_office(service: Arc<Service>, term: u64) {
+    while let Err(error) = confirm_once(&service.raft).await {
+        tracing::info!(term, %error, "not in office yet");
+        sleep(CONFIRM_RETRY).await;
+    }
+    // Decided and entered under one lock, so that a newer term cannot come between.
+    let mut office = lock(&service.office);
+    let still = {
+        let metrics = service.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.state == ServerState::Leader && metrics.current_term == term
+    };
+    if still {
+        let own = (service.raft.clone(), service.replica.clone());
+        *office = Some(Term::begin(term, &service.config, own, &service.observer));
+        tracing::info!(term, "primary master");
+    }
+}
+
+fn observe(observer: &Observer, metrics: &openraft::RaftMetrics<TypeConfig>) {
+    observer.update(|facts| {
+        facts.term = metrics.current_term;
+        let voted = metrics.vote.leader_id();
+        facts.voted_for = (voted.term == metrics.current_term && voted.term > 0).then_some(voted.voted_for);
+        facts.role = match metrics.state {
+            _ if metrics.running_state.is_err() => Role::Down,
+            ServerState::Learner => Role::Learner,
+            ServerState::Follower => Role::Follower,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Leader => Role::Leader,
+            ServerState::Shutdown => Role::Down,
+        };
+        facts.leader = metrics.current_leader;
+        facts.last_log = metrics.last_log_index;
+        facts.committed = metrics.local_committed.as_ref().map(entry_id);
+        facts.snapshot = metrics.snapshot.as_ref().map(entry_id);
+        facts.purged = metrics.purged.as_ref().map(entry_id);
+    });
+}
