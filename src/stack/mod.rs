@@ -5,6 +5,7 @@
 
 pub mod journal;
 pub mod client;
+pub mod fuse;
 pub mod master;
 pub mod observe;
 pub mod ufs;
