@@ -1,3 +1,5 @@
 //! The integration tests: one binary, a module a subject.
 
 mod conformance;
+mod masters;
+mod seam;

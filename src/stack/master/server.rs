@@ -5,6 +5,7 @@
 //! belongs to it are dropped. When Raft stops, for a broken disk above all, the process ends: what a failed write left on
 //! the disk is known only after recovery.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -17,7 +18,6 @@ use super::reads::confirm_once;
 use super::service::{Service, wall_ms};
 use super::term::Term;
 use crate::base::lock;
-use crate::rt::chan::watch;
 use crate::rt::net::TcpListener;
 use crate::rt::task::Scope;
 use crate::rt::time::{Duration, Instant, sleep, timeout};
@@ -62,25 +62,20 @@ pub struct Master {
     config: MasterConfig,
     ufs: Arc<dyn UnderStore>,
     observer: Arc<Observer>,
-    stop: watch::Receiver<bool>,
 }
 
 impl Master {
-    /// `ufs` lists under-stores; `observer` is kept up to date; a `true` in `stop` ends the run in good order.
-    pub fn new(
-        config: MasterConfig,
-        ufs: Arc<dyn UnderStore>,
-        observer: Arc<Observer>,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
-        Self { config, ufs, observer, stop }
+    /// `ufs` lists under-stores; `observer` is kept up to date.
+    pub fn new(config: MasterConfig, ufs: Arc<dyn UnderStore>, observer: Arc<Observer>) -> Self {
+        Self { config, ufs, observer }
     }
 
-    /// Runs until told to stop, or until it cannot go on. Dropping the future is a crash without notice to the peers.
+    /// Runs until `stop` is ready ([`crate::rt::signal::terminated`], usually) and then hands over, or until it cannot go
+    /// on. Dropping the future is a crash without notice to the peers.
     ///
     /// # Errors
     /// See [`MasterError`]; a process that gets one should end and may be started again.
-    pub async fn run(mut self) -> Result<(), MasterError> {
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), MasterError> {
         let journal = listen(self.config.journal_bind).await?;
         let rpc = listen(self.config.rpc_bind).await?;
         let dir = self.config.journal_dir.clone();
@@ -117,11 +112,11 @@ impl Master {
         });
         let joining = scope.spawn("join", async move { peers.join().await });
         scope.spawn("join-end", watch_joining(joining, raft.clone()));
-        let ended = select2(self.stop.wait_for(|stop| *stop), follow(&service)).await;
+        let ended = select2(stop, follow(&service)).await;
         drop(scope);
         *lock(&service.office) = None;
         match ended {
-            Either::Left(_) => {
+            Either::Left(()) => {
                 hand_over(&raft).await;
                 self.observer.update(|facts| (facts.role, facts.serving) = (Role::Down, None));
                 Ok(())
