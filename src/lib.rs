@@ -5,11 +5,23 @@
 //! README.md tells what each is for.
 
 pub mod base;
+
 pub mod trace;
-pub mod report;
+
 pub mod rt;
+
 pub mod stack;
+
 pub mod kube;
+
 pub mod world;
+
 pub mod oracle;
+
 pub mod sim;
+
+pub mod hunt;
+
+pub mod report;
+
+pub mod cli;
