@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a module a subject.
 
+mod cli;
 mod conformance;
 mod masters;
 mod seam;

@@ -59,7 +59,7 @@ pub enum Target {
     Fuses,
     /// The servers of all under-stores.
     UnderStores,
-    /// Every host of the cluster that the last fault before this step hit.
+    /// Every host that the last fault before this step hit; `thaw`, `restart` and `heal` do not count.
     Victim,
     /// All hosts.
     All,
