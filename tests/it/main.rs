@@ -4,3 +4,5 @@ mod cli;
 mod conformance;
 mod masters;
 mod seam;
+mod under_store;
+mod worker;

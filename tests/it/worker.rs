@@ -1,0 +1,1 @@
+//! Workers inside a world.
