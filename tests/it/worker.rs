@@ -1,1 +1,500 @@
-//! Workers inside a world.
+//! Workers inside a world, between a mirror and a master that is a table of what it was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use stormglass::base::planted::{Bug, plant};
+use stormglass::base::{Content, HostId, ProcessId, Seed, lock};
+use stormglass::rt::net::TcpListener;
+use stormglass::rt::task::spawn;
+use stormglass::rt::time::sleep;
+use stormglass::stack::ufs::WebOptions;
+use stormglass::stack::wire::master::{MasterAnswer, MasterReply, MasterRequest, WorkerCommand};
+use stormglass::stack::wire::rpc::{Channel, Context, MasterProtocol, WorkerProtocol, serve};
+use stormglass::stack::wire::worker::{UfsBlock, WorkerAnswer, WorkerRequest};
+use stormglass::stack::wire::{
+    BlockId, FsError, FsResult, InodeId, Medium, TierUsage, UfsRef, WorkerAddress, WorkerId,
+};
+use stormglass::stack::worker::Worker;
+use stormglass::stack::worker::config::{Tuning, WorkerConfig};
+use stormglass::stack::worker::store::LevelConfig;
+use stormglass::stack::worker::store::plan::Level;
+use stormglass::world::disk::{DiskConfig, DiskId};
+use stormglass::world::engine::World;
+use stormglass::world::engine::glass::Glass;
+use stormglass::world::lab::Lab;
+use stormglass::world::web::{WebFaults, WebServer, WebTree};
+
+const FILE: &str = "/data/file";
+const BLOCK: u64 = 1 << 20;
+const CALL: Duration = Duration::from_secs(30);
+
+fn block(sequence: u64) -> BlockId {
+    BlockId::new(InodeId(3), sequence)
+}
+
+/// The leader, as a worker sees it.
+#[derive(Default)]
+struct Master {
+    term: u64,
+    worker: Option<WorkerId>,
+    ids: u64,
+    places: BTreeSet<BlockId>,
+    lengths: BTreeMap<BlockId, u64>,
+    free: BTreeSet<BlockId>,
+    tiers: Vec<TierUsage>,
+    registrations: u64,
+    heartbeats: u64,
+}
+
+impl Master {
+    fn answer(&mut self, request: MasterRequest) -> FsResult<MasterAnswer> {
+        let known = |master: &Self, id| match master.worker == Some(id) {
+            true => Ok(()),
+            false => Err(FsError::Unknown(format!("worker {id:?}"))),
+        };
+        match request {
+            MasterRequest::WhoLeads => Ok(MasterAnswer::Leader { address: "master:19998".into(), masters: vec![] }),
+            MasterRequest::WorkerId { .. } => {
+                self.ids += 1;
+                self.worker = Some(WorkerId(self.ids));
+                Ok(MasterAnswer::WorkerId(WorkerId(self.ids)))
+            }
+            MasterRequest::Register { worker, tiers, blocks } => {
+                known(self, worker)?;
+                self.registrations += 1;
+                self.tiers = tiers;
+                self.places = blocks.into_iter().collect();
+                let lost = self.places.iter().filter(|b| !self.lengths.contains_key(b)).copied();
+                Ok(MasterAnswer::Command(WorkerCommand::Free(lost.collect())))
+            }
+            MasterRequest::Heartbeat { worker, tiers, added, removed } => {
+                if known(self, worker).is_err() {
+                    return Ok(MasterAnswer::Command(WorkerCommand::Register));
+                }
+                self.heartbeats += 1;
+                self.tiers = tiers;
+                self.places.extend(added);
+                self.places.retain(|b| !removed.contains(b));
+                self.free.retain(|b| !removed.contains(b));
+                Ok(MasterAnswer::Command(WorkerCommand::Free(self.free.iter().copied().collect())))
+            }
+            MasterRequest::CommitBlock { worker, block, length } => {
+                known(self, worker)?;
+                self.lengths.insert(block, length);
+                self.places.insert(block);
+                Ok(MasterAnswer::Done)
+            }
+            other => Err(FsError::Invalid(format!("{other:?}"))),
+        }
+    }
+}
+
+struct Bench {
+    lab: Lab<Glass>,
+    master: Arc<Mutex<Master>>,
+    mirror: Arc<WebServer>,
+    hosts: [HostId; 4],
+    disk: DiskId,
+    worker: Option<ProcessId>,
+    quota: u64,
+    tuning: Tuning,
+}
+
+const MASTER: usize = 0;
+const WORKER: usize = 1;
+const CLIENT: usize = 2;
+const MIRROR: usize = 3;
+
+impl Bench {
+    fn new(seed: u64, quota: u64) -> Self {
+        let lab = Lab::new(Seed(seed), Glass::plain(Seed(seed)));
+        let names = ["master", "worker", "client", "mirror"];
+        let hosts = std::array::from_fn(|i| lab.world.add_host(names[i], [10, 0, 0, i as u8 + 1].into()));
+        let disk = lab.disks.add_disk(DiskConfig::default());
+        lab.disks.mount(hosts[WORKER], "/mnt/disk1", disk).unwrap();
+        let master = Arc::new(Mutex::new(Master { term: 1, ..Master::default() }));
+        let mirror = WebServer::new(WebTree::listing("/data", [("file", 16 * BLOCK)]));
+        let mut bench = Self { lab, master, mirror, hosts, disk, worker: None, quota, tuning: Tuning::default() };
+        bench.start_master();
+        let serve = bench.mirror.clone().run(vec![SocketAddr::from(([10, 0, 0, 4], 80))]);
+        bench.start(MIRROR, async move { serve.await.unwrap() });
+        bench.start_worker();
+        bench.run(Duration::from_secs(3));
+        bench
+    }
+
+    fn start(&self, host: usize, program: impl Future<Output = ()> + Send + 'static) -> ProcessId {
+        self.lab.world.start(self.hosts[host], "program", Box::pin(program)).unwrap()
+    }
+
+    fn start_master(&self) -> ProcessId {
+        let master = self.master.clone();
+        self.start(MASTER, async move {
+            let listener = TcpListener::bind(SocketAddr::from(([10, 0, 0, 1], 19998))).await.unwrap();
+            let handler = move |request, _: Context| {
+                let mut master = lock(&master);
+                let reply = MasterReply { index: 0, term: master.term, result: master.answer(request) };
+                async move { reply }
+            };
+            serve::<MasterProtocol>(listener, handler).await;
+        })
+    }
+
+    fn start_worker(&mut self) {
+        let level = Level { medium: Medium::Hdd, high_permille: 900, low_permille: 700, quotas: vec![self.quota] };
+        let config = WorkerConfig {
+            address: WorkerAddress("worker:29999".into()),
+            listen: SocketAddr::from(([10, 0, 0, 2], 29999)),
+            masters: vec!["master:19998".into()],
+            levels: vec![LevelConfig { level, paths: vec!["/mnt/disk1/cache".into()] }],
+            tuning: self.tuning,
+            web: WebOptions::default(),
+        };
+        let program = async move { panic!("the worker stopped: {:?}", Worker::run(config).await) };
+        self.worker = Some(self.start(WORKER, program));
+    }
+
+    /// Loses the worker's power and starts it anew.
+    fn power_cycle(&mut self) {
+        let host = self.hosts[WORKER];
+        self.lab.world.power_loss(host);
+        self.lab.disks.power_loss(host);
+        self.lab.world.power_on(host);
+        self.start_worker();
+    }
+
+    fn run(&self, time: Duration) {
+        let end = self.lab.world.world_now() + time;
+        self.lab.world.run_until(end);
+        assert!(self.lab.world.panics().is_empty(), "{:?}", self.lab.world.panics());
+    }
+
+    /// Runs a client to its end, and the world for as long as it may take.
+    fn client<T, F>(&self, f: impl FnOnce(Client) -> F) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let result = Arc::new(Mutex::new(None));
+        let (out, client) = (result.clone(), f(Client(Channel::new("worker:29999"))));
+        self.start(CLIENT, async move {
+            let got = client.await;
+            *lock(&out) = Some(got);
+        });
+        for _ in 0..120 {
+            self.run(Duration::from_secs(1));
+            if let Some(got) = lock(&result).take() {
+                return got;
+            }
+        }
+        panic!("the client hangs: {:?}", self.lab.world.pending());
+    }
+
+    fn places(&self) -> Vec<BlockId> {
+        lock(&self.master).places.iter().copied().collect()
+    }
+}
+
+#[derive(Clone)]
+struct Client(Channel<WorkerProtocol>);
+
+impl Client {
+    async fn ask(&self, request: WorkerRequest) -> FsResult<WorkerAnswer> {
+        self.0.call(request, CALL).await.map_err(|e| FsError::Unavailable(e.to_string()))?.result
+    }
+
+    async fn read(&self, block: BlockId, offset: u64, length: u32, ufs: Option<UfsBlock>) -> FsResult<(Vec<u8>, bool)> {
+        match self.ask(WorkerRequest::Read { block, offset, length, ufs }).await? {
+            WorkerAnswer::Data { data, cached } => Ok((data, cached)),
+            WorkerAnswer::Done => panic!("no data"),
+        }
+    }
+
+    async fn write(&self, block: BlockId, content: Content, length: u64) -> FsResult<()> {
+        let mut offset = 0;
+        while offset < length {
+            let data = content.bytes(offset, (length - offset).min(100_000) as usize);
+            let next = offset + data.len() as u64;
+            self.ask(WorkerRequest::Write { block, offset, data }).await?;
+            offset = next;
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, block: BlockId, length: u64) -> FsResult<()> {
+        self.ask(WorkerRequest::Commit { block, length }).await.map(drop)
+    }
+}
+
+fn content() -> Content {
+    Content::of(FILE, 1)
+}
+
+/// The `sequence`-th block of the mirror's file as it is now.
+fn ufs(mirror: &WebServer, sequence: u64) -> UfsBlock {
+    let file = mirror.with_tree(|tree| tree.file(FILE).unwrap());
+    let fingerprint = stormglass::world::web::answer::etag(file);
+    let source = UfsRef { url: format!("http://mirror{FILE}"), fingerprint };
+    UfsBlock { source, offset: sequence * BLOCK, length: BLOCK }
+}
+
+#[test]
+fn readers_of_one_block_share_one_fetch() {
+    let bench = Bench::new(1, 8 * BLOCK);
+    let from = ufs(&bench.mirror, 2);
+    bench.client(|client| async move {
+        let readers: Vec<_> = (0..8u64)
+            .map(|n| {
+                let (client, from) = (client.clone(), from.clone());
+                spawn("reader", async move {
+                    let offset = n * 100_000;
+                    let (data, _) = client.read(block(2), offset, 100_000, Some(from)).await.unwrap();
+                    assert_eq!((data.len(), content().first_difference(2 * BLOCK + offset, &data)), (100_000, None));
+                })
+            })
+            .collect();
+        for reader in readers {
+            reader.await.unwrap();
+        }
+        sleep(Duration::from_secs(2)).await;
+        let (data, cached) = client.read(block(2), BLOCK - 10, 100, None).await.unwrap();
+        assert_eq!((data.len(), cached), (10, true));
+        assert_eq!(content().first_difference(3 * BLOCK - 10, &data), None);
+    });
+    assert_eq!(bench.mirror.counters().file_bytes, BLOCK);
+    assert_eq!(bench.places(), [block(2)]);
+    assert_eq!(lock(&bench.master).lengths.get(&block(2)), Some(&BLOCK));
+}
+
+#[test]
+fn damage_is_repaired_from_the_under_store_or_is_an_error() {
+    let rot = |bench: &Bench, id: BlockId| {
+        let path = format!("/cache/blocks/{:016x}", id.0);
+        bench.lab.disks.rot(bench.disk, &path, 4096 + 70_000, 0x10).unwrap();
+    };
+    let written = Content::of("/written", 1);
+    let prepared = |seed| {
+        let bench = Bench::new(seed, 8 * BLOCK);
+        let from = ufs(&bench.mirror, 0);
+        bench.client(|client| async move {
+            client.read(block(0), 0, 10, Some(from)).await.unwrap();
+            client.write(block(9), written, 200_000).await.unwrap();
+            client.commit(block(9), 200_000).await.unwrap();
+        });
+        rot(&bench, block(0));
+        rot(&bench, block(9));
+        bench
+    };
+    let bench = prepared(2);
+    let from = ufs(&bench.mirror, 0);
+    bench.client(|client| async move {
+        // A chunk that is not damaged can still be read.
+        let (data, cached) = client.read(block(0), 0, 65_536, None).await.unwrap();
+        assert_eq!((content().first_difference(0, &data), cached), (None, true));
+        let (data, cached) = client.read(block(0), 65_536, 10_000, Some(from)).await.unwrap();
+        assert_eq!((content().first_difference(65_536, &data), cached), (None, false));
+        let refused = client.read(block(9), 0, 200_000, None).await.unwrap_err();
+        assert!(matches!(&refused, FsError::Io(why) if why.contains("checksum")), "{refused:?}");
+        assert!(matches!(client.read(block(9), 0, 10, None).await, Err(FsError::Unknown(_))));
+        sleep(Duration::from_secs(3)).await;
+    });
+    assert_eq!(bench.places(), [block(0)], "the damaged block without a copy is reported as gone");
+
+    let bench = prepared(2);
+    let _plant = plant(&[Bug::UnverifiedBlock]).unwrap();
+    bench.client(|client| async move {
+        let (data, _) = client.read(block(9), 0, 200_000, None).await.unwrap();
+        assert_eq!(written.first_difference(0, &data), Some(70_000), "the planted bug serves the damage");
+    });
+}
+
+#[test]
+fn what_was_committed_survives_power_loss_and_nothing_else() {
+    for seed in 1..=8 {
+        let mut bench = Bench::new(seed, 8 * BLOCK);
+        let written = Content::of("/written", 1);
+        bench.client(|client| async move {
+            client.write(block(1), written, 300_000).await.unwrap();
+            client.commit(block(1), 300_000).await.unwrap();
+            client.commit(block(1), 300_000).await.unwrap();
+            client.write(block(2), written, 300_000).await.unwrap();
+        });
+        bench.power_cycle();
+        bench.run(Duration::from_secs(10));
+        assert_eq!(bench.places(), [block(1)]);
+        bench.client(|client| async move {
+            let (data, cached) = client.read(block(1), 0, 300_000, None).await.unwrap();
+            assert_eq!((data.len(), written.first_difference(0, &data), cached), (300_000, None, true));
+            let lost = client.ask(WorkerRequest::Write { block: block(2), offset: 300_000, data: vec![1] }).await;
+            assert!(matches!(lost, Err(FsError::Unknown(_))), "{lost:?}");
+            client.write(block(2), written, 10).await.unwrap();
+            client.commit(block(2), 10).await.unwrap();
+        });
+    }
+}
+
+/// Power fails somewhere in the middle of writes: each block is whole and right, or not there.
+#[test]
+fn power_loss_at_any_time_leaves_whole_blocks_or_none() {
+    for seed in 1..=20u64 {
+        let mut bench = Bench::new(seed, 8 * BLOCK);
+        let acked = Arc::new(Mutex::new(Vec::new()));
+        let out = acked.clone();
+        bench.start(CLIENT, async move {
+            let client = Client(Channel::new("worker:29999"));
+            for n in 0..40 {
+                let written = client.write(block(n), Content::of("/w", n), 50_000 + n).await;
+                if written.is_ok() && client.commit(block(n), 50_000 + n).await.is_ok() {
+                    lock(&out).push(n);
+                }
+            }
+        });
+        bench.run(Duration::from_micros(2_500 * seed));
+        bench.power_cycle();
+        bench.run(Duration::from_secs(60));
+        let acked = lock(&acked).clone();
+        bench.client(|client| async move {
+            for n in 0..40 {
+                match client.read(block(n), 0, 100_000, None).await {
+                    Ok((data, _)) => {
+                        let right = Content::of("/w", n).first_difference(0, &data).is_none();
+                        assert_eq!((data.len() as u64, right), (50_000 + n, true));
+                    }
+                    Err(error) => assert!(!acked.contains(&n), "block {n} was acknowledged: {error}"),
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_full_store_evicts_what_it_can_and_serves_the_rest_uncached() {
+    let bench = Bench::new(3, 4 * BLOCK);
+    let written = Content::of("/written", 1);
+    let mirror = bench.mirror.clone();
+    bench.client(|client| async move {
+        for n in [20, 21, 22] {
+            client.write(block(n), written, BLOCK).await.unwrap();
+            client.commit(block(n), BLOCK).await.unwrap();
+        }
+        for n in 0..6 {
+            let (data, _) = client.read(block(n), 0, 1000, Some(ufs(&mirror, n))).await.unwrap();
+            assert_eq!(content().first_difference(n * BLOCK, &data), None);
+            sleep(Duration::from_millis(500)).await;
+        }
+        // Full of blocks without a copy: no more can be written, and nothing is lost for it.
+        client.write(block(23), written, BLOCK).await.unwrap();
+        client.commit(block(23), BLOCK).await.unwrap();
+        let full = client.write(block(24), written, 10).await;
+        assert!(matches!(full, Err(FsError::NoSpace(_))), "{full:?}");
+        let (data, cached) = client.read(block(6), 0, 1000, Some(ufs(&mirror, 6))).await.unwrap();
+        assert_eq!((content().first_difference(6 * BLOCK, &data), cached), (None, false));
+        for n in 20..24 {
+            let (data, _) = client.read(block(n), 0, BLOCK as u32, None).await.unwrap();
+            assert_eq!(written.first_difference(0, &data), None);
+        }
+        sleep(Duration::from_secs(2)).await;
+    });
+    assert_eq!(bench.places(), [20, 21, 22, 23].map(block));
+    let tiers = lock(&bench.master).tiers.clone();
+    assert_eq!(tiers, [TierUsage { medium: Medium::Hdd, capacity: 4 * BLOCK, used: 4 * BLOCK }]);
+}
+
+#[test]
+fn the_master_learns_everything_whatever_happens_to_calls() {
+    for seed in 1..=6 {
+        let mut bench = Bench::new(seed, 6 * BLOCK);
+        bench.tuning.leader.per_master = Duration::from_secs(1);
+        let (m, w) = (bench.hosts[MASTER], bench.hosts[WORKER]);
+        for round in 0..5u64 {
+            let from: Vec<_> = (0..4).map(|n| (n + round * 2, ufs(&bench.mirror, n + round * 2))).collect();
+            // The answers of the master are lost for a while, at every other time its questions too.
+            bench.lab.world.block(m, w);
+            if round % 2 == 0 {
+                bench.lab.world.block(w, m);
+            }
+            bench.client(|client| async move {
+                for (n, from) in from {
+                    client.read(block(n), 0, 10, Some(from)).await.unwrap();
+                }
+                sleep(Duration::from_secs(2 + seed)).await;
+            });
+            bench.lab.world.unblock(m, w);
+            if round % 2 == 0 {
+                bench.lab.world.unblock(w, m);
+            }
+            if round == 3 {
+                // A new leader knows no worker.
+                let mut master = lock(&bench.master);
+                (master.term, master.worker) = (master.term + 1, None);
+                master.places.clear();
+            }
+        }
+        bench.run(Duration::from_secs(40));
+        let held: Vec<_> = bench.client(|client| async move {
+            let mut held = vec![];
+            for n in 0..20 {
+                if client.read(block(n), 0, 1, None).await.is_ok() {
+                    held.push(block(n));
+                }
+            }
+            held
+        });
+        assert!(held.len() >= 3, "{held:?}");
+        assert_eq!(bench.places(), held);
+    }
+}
+
+#[test]
+fn what_the_master_frees_goes() {
+    let bench = Bench::new(5, 6 * BLOCK);
+    let (one, two) = (ufs(&bench.mirror, 1), ufs(&bench.mirror, 2));
+    bench.client(|client| async move {
+        client.read(block(1), 0, 10, Some(one)).await.unwrap();
+        client.read(block(2), 0, 10, Some(two)).await.unwrap();
+        sleep(Duration::from_secs(2)).await;
+    });
+    assert_eq!(bench.places(), [block(1), block(2)]);
+    lock(&bench.master).free.insert(block(1));
+    bench.run(Duration::from_secs(4));
+    assert_eq!(bench.places(), [block(2)]);
+    assert!(lock(&bench.master).free.is_empty(), "the worker says that it has freed");
+    assert_eq!(lock(&bench.master).tiers[0].used, BLOCK);
+}
+
+#[test]
+fn a_commit_waits_for_a_leader_and_a_changed_file_is_an_error() {
+    let bench = Bench::new(6, 6 * BLOCK);
+    // A leader that does not know the worker, in the middle of a write.
+    {
+        let mut master = lock(&bench.master);
+        (master.term, master.worker) = (9, None);
+    }
+    let written = Content::of("/written", 1);
+    bench.client(|client| async move {
+        client.write(block(7), written, 1000).await.unwrap();
+        client.commit(block(7), 1000).await.unwrap();
+        assert!(matches!(client.commit(block(8), 1000).await, Err(FsError::Unknown(_))));
+        assert!(matches!(client.commit(block(7), 999).await, Err(FsError::Invalid(_))));
+    });
+    assert_eq!(lock(&bench.master).lengths.get(&block(7)), Some(&1000));
+
+    let old = ufs(&bench.mirror, 1);
+    let cached = old.clone();
+    bench.client(|client| async move { client.read(block(1), 0, 10, Some(cached)).await.unwrap() });
+    bench.mirror.with_tree(|tree| tree.put(FILE, 16 * BLOCK));
+    let new = ufs(&bench.mirror, 1);
+    bench.mirror.set_faults(WebFaults::default());
+    bench.client(|client| async move {
+        let stale = UfsBlock { offset: 2 * BLOCK, ..old.clone() };
+        let refused = client.read(block(2), 0, 10, Some(stale)).await.unwrap_err();
+        assert!(matches!(&refused, FsError::Io(why) if why.contains("changed")), "{refused:?}");
+        // Cached bytes of the old version do not answer for the new one.
+        let (data, cached) = client.read(block(1), 0, 10, Some(new)).await.unwrap();
+        assert_eq!((Content::of(FILE, 2).first_difference(BLOCK, &data), cached), (None, false));
+    });
+}

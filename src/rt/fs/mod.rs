@@ -65,16 +65,33 @@ pub async fn write(path: &str, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// `NotADirectory` if a part of the path is a file.
 pub async fn create_dir_all(path: &str) -> io::Result<()> {
-    let mut made = String::with_capacity(path.len());
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        made.push('/');
-        made.push_str(part);
-        match create_dir(&made).await {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if metadata(&made).await?.kind != FileKind::Dir {
-                    return Err(io::Error::from(io::ErrorKind::NotADirectory));
+    // From the whole path up to the first directory that is there, as std does: what lies above a mount need not exist.
+    let mut missing = Vec::new();
+    let mut dir = path.trim_end_matches('/');
+    while !dir.is_empty() {
+        match create_dir(dir).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                missing.push(dir);
+                dir = dir.rsplit_once('/').map_or("", |(above, _)| above).trim_end_matches('/');
+                if dir.is_empty() {
+                    return Err(error);
                 }
             }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if metadata(dir).await?.kind != FileKind::Dir {
+                    return Err(io::Error::from(io::ErrorKind::NotADirectory));
+                }
+                break;
+            }
+            other => {
+                other?;
+                break;
+            }
+        }
+    }
+    for dir in missing.into_iter().rev() {
+        match create_dir(dir).await {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other?,
         }
     }

@@ -18,7 +18,7 @@ pub(super) async fn scan(root: &str) -> io::Result<Vec<(BlockId, Meta)>> {
     for dir in [blocks_dir(root), temp_dir(root)] {
         fs::create_dir_all(&dir).await?;
     }
-    fs::sync_dir(root).await?;
+    sync_names(root).await?;
     for (name, kind) in fs::read_dir(&temp_dir(root)).await? {
         if kind == FileKind::File {
             fs::remove_file(&format!("{}/{name}", temp_dir(root))).await?;
@@ -42,6 +42,20 @@ pub(super) async fn scan(root: &str) -> io::Result<Vec<(BlockId, Meta)>> {
         }
     }
     Ok(blocks)
+}
+
+/// Makes the names on the way to `dir` and in it durable: a block is no safer than the directory that it lies in. What lies
+/// above a mount cannot be synced and need not be.
+async fn sync_names(dir: &str) -> io::Result<()> {
+    let mut at = dir;
+    while !at.is_empty() {
+        match fs::sync_dir(at).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            done => done?,
+        }
+        at = at.rsplit_once('/').map_or("", |(above, _)| above);
+    }
+    Ok(())
 }
 
 async fn load(path: &str, block: BlockId) -> io::Result<Meta> {
