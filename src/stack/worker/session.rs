@@ -1,7 +1,7 @@
 //! The worker's standing with the leading master: registration, heartbeats, commits.
 //!
 //! Finds the leader, gets an id, registers with every committed block, then sends changes with each heartbeat. A heartbeat
-//! that failed is said again; a new leader, a new term or the command to register starts from the beginning. A reply of an
+//! that failed is said again; another leader, another term or the command to register starts from the beginning. A reply of an
 //! older term than already seen comes from a deposed leader and is not obeyed.
 
 use std::sync::Arc;
@@ -65,18 +65,24 @@ impl Session {
     /// [`WorkerError::NoMaster`] when no master answered for too long.
     pub async fn run(&self) -> Result<(), WorkerError> {
         let mut heard = Instant::now();
+        let mut before: Option<Standing> = None;
         loop {
             let silent_until = heard + self.give_up_after;
             let leader = self.finder.find(silent_until).await.map_err(|_| WorkerError::NoMaster(heard.elapsed()))?;
-            match self.register(&leader).await {
+            // The same leader in the same term has only been out of reach: it still knows this worker, or will say so.
+            let same = |s: &Standing| s.leader.address == leader.address && s.leader.term == leader.term;
+            let standing = match before.take().filter(same) {
+                Some(standing) => Ok(standing),
+                None => self.register(&leader).await,
+            };
+            match standing {
                 Ok(standing) => {
-                    heard = Instant::now();
-                    tracing::info!(leader = %leader.address, term = leader.term, worker = standing.worker.0, "registered");
                     self.standing.send_replace(Some(standing.clone()));
                     let over = self.beat(&standing, &mut heard).await;
                     self.standing.send_replace(None);
                     if let Over::Lost = over {
                         self.finder.forget(&leader);
+                        before = Some(standing);
                     }
                 }
                 Err(error) => {
@@ -102,6 +108,7 @@ impl Session {
                 Err(FsError::Unavailable("the master forgot the worker meanwhile".to_owned()))
             }
             MasterAnswer::Command(command) => {
+                tracing::info!(leader = %leader.address, term = leader.term, worker = worker.0, "registered");
                 self.obey(command);
                 Ok(Standing { leader: leader.clone(), worker })
             }
