@@ -1,4 +1,5 @@
 //! The web under-store against the mirror, both inside a world.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
 use std::future::Future;
 use std::net::SocketAddr;

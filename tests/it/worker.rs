@@ -1,4 +1,5 @@
 //! Workers inside a world, between a mirror and a master that is a table of what it was told.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
