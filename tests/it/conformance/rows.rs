@@ -1,4 +1,7 @@
 //! The rows: what `near` does and tells, and what `far` does meanwhile.
+//!
+//! Only `rt::net` and `rt::time` are used, so a row cannot know where it plays. What `near` tells is words, not times,
+//! except where the row is about a documented time of minutes.
 
 use std::future::{Future, pending, poll_fn};
 use std::io;

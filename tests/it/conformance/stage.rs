@@ -1,4 +1,7 @@
 //! The two grounds that a row plays on: a world of two machines, and two real processes on loopback.
+//!
+//! `near` runs in the test itself and gives orders. In the world the loop below carries them out between steps; on the
+//! kernel the test's own binary is started again, with its part in the environment, so that killing it is real.
 
 use std::io;
 use std::net::SocketAddr;

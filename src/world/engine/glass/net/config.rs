@@ -1,4 +1,7 @@
-//! Parameters of the simulated kernels' TCP and resolver, with the defaults of Linux.
+//! Parameters of the simulated kernels' TCP and resolver.
+//!
+//! Defaults are those of Linux (ip-sysctl, tcp(7)) and glibc's resolver; each field names its own. Nothing here decides:
+//! the two functions only spell out the back-off that the numbers mean.
 
 use std::time::Duration;
 

@@ -117,13 +117,15 @@ pub struct Conn {
     pub flow: [Flow; 2],
     /// Their links.
     pub link: [LinkId; 2],
+    /// The connecting machine's port is still taken.
+    pub port_taken: bool,
 }
 
 impl Conn {
     /// A connection of which only the connecting end exists so far.
     pub fn new(serial: u64, client: End, server: End, tcp: &TcpConfig) -> Self {
         let flow = || Flow::new(tcp.send_buffer, tcp.receive_buffer);
-        Self { serial, end: [client, server], flow: [flow(), flow()], link: [LinkId::LOOPBACK; 2] }
+        Self { serial, end: [client, server], flow: [flow(), flow()], link: [LinkId::LOOPBACK; 2], port_taken: true }
     }
 
     /// A trace line about something that end `from` sent or did.

@@ -1,4 +1,7 @@
 //! The machines as the network sees them: address, power, listening and borrowed ports.
+//!
+//! An address belongs to one machine at a time; the last to take it has it. Ports are judged as Linux does with
+//! SO_REUSEADDR, which tokio sets. What runs on a machine is not known here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -297,12 +297,14 @@ impl Net {
     pub(super) fn reap(&mut self, key: SlabKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.settle();
-        if conn.end.iter().all(|end| end.is_forgotten())
-            && let Some(conn) = self.conns.remove(key)
-            && conn.end[0].phase != Phase::Gone
-            && let Some(host) = self.hosts.get_mut(conn.end[0].host)
-        {
-            host.return_port(conn.end[0].addr.port());
+        let client = &conn.end[0];
+        if client.is_forgotten() && std::mem::take(&mut conn.port_taken) {
+            // After a loss of power the port may be another connection's already.
+            let host = self.hosts.get_mut(client.host).filter(|_| client.phase != Phase::Gone);
+            host.into_iter().for_each(|h| h.return_port(client.addr.port()));
+        }
+        if conn.end.iter().all(|end| end.is_forgotten()) {
+            self.conns.remove(key);
         }
     }
 }

@@ -224,6 +224,21 @@ fn a_lossy_link_delivers_everything_later() {
 }
 
 #[test]
+fn a_port_is_free_again_while_the_peer_still_holds_its_half() {
+    let mut sim = Sim::new(config());
+    let (client, _held) = sim.pair();
+    let port = sim.net.local(client).unwrap().port();
+    sim.cut();
+    sim.write(client, b"unanswered");
+    sim.run(930 * SEC);
+    assert_eq!(sim.read(client, 1), Some(Err(TimedOut)));
+    sim.close(client);
+    assert_eq!(sim.net.connections(), 1, "half open at the peer");
+    let again = sim.with(|net, cx| net.listen(cx, owner(A), addr(A, port)));
+    assert!(again.is_ok());
+}
+
+#[test]
 fn reset_connections_hits_both_ends() {
     let mut sim = Sim::new(config());
     let (client, server) = sim.pair();
