@@ -20,28 +20,29 @@ const SEEDS: Range<u64> = 0..3;
 /// A planted bug must be caught by one of so many seeds.
 const CAUGHT_WITHIN: u64 = 20;
 
-fn main() -> ExitCode {
+fn main() -> std::io::Result<ExitCode> {
     let args = Arguments::from_args();
     let mut files = Vec::new();
-    scenario_files(Path::new("scenarios"), &mut files);
+    scenario_files(Path::new("scenarios"), &mut files)?;
     files.sort();
     let trials = files.into_iter().map(|path| {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Trial::test(name, move || test(&path))
     });
-    libtest_mimic::run(&args, trials.collect()).exit_code()
+    Ok(libtest_mimic::run(&args, trials.collect()).exit_code())
 }
 
 /// All scenario files below `dir`; manifests are none.
-fn scenario_files(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).expect("a folder").flatten() {
-        let path = entry.path();
+fn scenario_files(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
         if path.is_dir() && !path.ends_with("manifests") {
-            scenario_files(&path, found);
+            scenario_files(&path, found)?;
         } else if path.extension().is_some_and(|extension| extension == "yaml") {
             found.push(path);
         }
     }
+    Ok(())
 }
 
 fn test(path: &Path) -> Result<(), Failed> {
