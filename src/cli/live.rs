@@ -10,6 +10,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::os::Every;
+use super::progress::stamp;
 use crate::base::{Seed, SimTime, lock};
 use crate::report::{Paint, run::failover_line};
 use crate::sim::outcome::{Failover, Phase, Screen};
@@ -69,7 +70,7 @@ impl Live {
 
 impl Model {
     fn log(&mut self, line: String) {
-        self.log.push_back(format!("[{:>10.3} s] {line}", self.at));
+        self.log.push_back(format!("{} {line}", stamp(self.at)));
         if self.log.len() > LOG {
             self.log.pop_front();
         }

@@ -15,9 +15,13 @@ pub struct Lines {
     masters: String,
 }
 
-/// `[    12.345 s] text`.
+/// `[    12.345 s]`: times that line up.
+pub fn stamp(at: SimTime) -> String {
+    format!("[{:>10} s]", format!("{at:.3}"))
+}
+
 fn line(at: SimTime, text: &str) {
-    os::err(&format!("[{at:>10.3} s] {text}\n"));
+    os::err(&format!("{} {text}\n", stamp(at)));
 }
 
 impl Progress for Lines {
