@@ -24,6 +24,8 @@ pub mod params;
 
 pub mod manifest;
 
+pub mod planted;
+
 pub mod workload;
 
 pub mod check;
@@ -38,11 +40,12 @@ mod tests;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use command::{Command, CommandLine, GoosefsCommand};
+pub use command::{Command, CommandLine};
 pub use fault::{Direction, DiskCall, Fault};
 pub use load::{LoadError, load};
 pub use manifest::ManifestSource;
 pub use params::Parameters;
+pub use planted::Planted;
 pub use step::{Expect, LeaderExpect, Run, ServiceExpect, Step};
 pub use target::{Role, Target, Targets};
 pub use value::{Odds, Span};
@@ -86,7 +89,7 @@ pub struct Spec {
     pub verdict: ExpectedVerdict,
     /// The deliberate bug that is switched on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub planted: Option<PlantedBug>,
+    pub planted: Option<Planted>,
 }
 
 /// How a run is expected to end.
@@ -100,32 +103,6 @@ pub enum ExpectedVerdict {
     Unavailable,
     /// One of these violations is found, by the name of the broken promise. For planted bugs.
     Violation(Vec<String>),
-}
-
-/// The deliberate bugs that prove that the oracles bite in the whole system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PlantedBug {
-    /// A master acknowledges before its log is durable.
-    AckBeforeDurable,
-    /// A standby master answers reads from its own state.
-    StandbyReads,
-    /// The retry cache forgets, so that a retried change is applied twice.
-    RetryCacheForgets,
-    /// A worker serves a block without verifying its checksum.
-    UnverifiedBlock,
-}
-
-impl PlantedBug {
-    /// As scenarios write it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AckBeforeDurable => "ack-before-durable",
-            Self::StandbyReads => "standby-reads",
-            Self::RetryCacheForgets => "retry-cache-forgets",
-            Self::UnverifiedBlock => "unverified-block",
-        }
-    }
 }
 
 /// A scenario that can be run.

@@ -79,6 +79,9 @@ fn bad() -> Vec<(&'static str, Vec<u8>, String)> {
         scenario("unknown host in a long form", "kill: leader", "freeze: {target: [leader, worker/7], for: 25s}"),
         scenario("unknown field of a fault", "kill: leader", "freeze: {target: leader, during: 25s}"),
         scenario("unknown command", "wait: 30s", "run: goosefs fs masterinfo"),
+        scenario("unknown planted bug", "steps:", "planted: leap-second\nsteps:"),
+        scenario("planted and not declared", "steps:", "planted: standby-reads\nsteps:"),
+        scenario("command of another program", "wait: 30s", "run: hdfs dfs -ls"),
         scenario("missing manifest", "runtime.yaml", "runtimes.yaml"),
         scenario("no such under-store", "hbase/stable/", "hbase/2.4/"),
         scenario(
@@ -175,7 +178,7 @@ fn what_is_written_out_reads_back_as_it_was() {
     .map(|text| serde_saphyr::from_str(text).expect(text))
     .collect();
     spec.manifests.push(ManifestSource::Inline("a: b\nc: d\n".into()));
-    spec.planted = Some(PlantedBug::StandbyReads);
+    spec.planted = Some(Planted(crate::base::planted::Bug::StandbyReads));
     spec.verdict = ExpectedVerdict::Violation(vec!["StaleRead".into()]);
     let text = serde_saphyr::to_string(&spec).expect("YAML");
     let again: Spec = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
