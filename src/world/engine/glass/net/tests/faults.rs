@@ -239,6 +239,25 @@ fn a_port_is_free_again_while_the_peer_still_holds_its_half() {
 }
 
 #[test]
+fn a_seed_is_one_storm_and_seeds_differ() {
+    let storm = |seed| {
+        let mut config = NetConfig::default();
+        config.link.loss = Ratio { num: 1, den: 20 };
+        let mut sim = Sim::seeded(Seed(seed), config);
+        let listener = sim.listen(B, 80);
+        let clients = [0; 5].map(|_| sim.connect(A, addr(B, 80)));
+        sim.run(130 * SEC);
+        while let Some(server) = sim.accept(listener) {
+            sim.write(server, &[1; 9000]);
+        }
+        clients.into_iter().for_each(|c| drop(sim.write(c, &[2; 99])));
+        (sim.drain(), sim.log)
+    };
+    assert_eq!(storm(1), storm(1));
+    assert_ne!(storm(1), storm(2));
+}
+
+#[test]
 fn reset_connections_hits_both_ends() {
     let mut sim = Sim::new(config());
     let (client, server) = sim.pair();

@@ -78,7 +78,11 @@ pub fn addr(host: HostId, port: u16) -> SocketAddr {
 impl Sim {
     /// Hosts A and B, 1 ms apart.
     pub fn new(config: NetConfig) -> Self {
-        let mut net = Net::new(Seed(11), config);
+        Self::seeded(Seed(11), config)
+    }
+
+    pub fn seeded(seed: Seed, config: NetConfig) -> Self {
+        let mut net = Net::new(seed, config);
         net.add_host(A, "a", ip(A));
         net.add_host(B, "b", ip(B));
         let (queue, log, bell) = (BTreeMap::new(), Vec::new(), Arc::default());
