@@ -2,6 +2,8 @@
 
 pub mod scenario;
 
+pub mod workload;
+
 pub mod outcome;
 
 pub mod progress;

@@ -58,7 +58,7 @@ pub trait Audit: Send + Sync {
     /// A call begins; nothing was sent yet.
     fn began(&self, op: OpId, request: &MasterRequest);
     /// It ended after `attempts` requests. A call that is dropped half-way never ends.
-    fn ended(&self, op: OpId, attempts: u32, reply: &FsResult<MasterReply>);
+    fn ended(&self, op: OpId, request: &MasterRequest, attempts: u32, reply: &FsResult<MasterReply>);
 }
 
 /// Keeps nothing.
@@ -67,7 +67,7 @@ pub struct NoAudit;
 
 impl Audit for NoAudit {
     fn began(&self, _: OpId, _: &MasterRequest) {}
-    fn ended(&self, _: OpId, _: u32, _: &FsResult<MasterReply>) {}
+    fn ended(&self, _: OpId, _: &MasterRequest, _: u32, _: &FsResult<MasterReply>) {}
 }
 
 /// How a call ended.
@@ -157,7 +157,7 @@ impl FileSystemClient {
         self.audit.began(op, &request);
         let mut attempts = 0;
         let reply = self.until(&request, deadline, &mut attempts).await;
-        self.audit.ended(op, attempts, &reply);
+        self.audit.ended(op, &request, attempts, &reply);
         Replied { attempts, reply }
     }
 

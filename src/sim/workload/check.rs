@@ -1,0 +1,141 @@
+//! Reads whose bytes are compared, on the spot, with what they must be.
+
+use super::record::Recorder;
+use crate::base::{self, SimTime};
+use crate::oracle::history::{BytesSeen, Call, Content};
+use crate::stack::fuse::{Errno, Fuse, HandleId, Piece, Source};
+use crate::stack::wire::FileInfo;
+
+/// How many bytes of a difference are kept.
+const SHOWN: usize = 16;
+
+/// An open file whose reads go into the history.
+pub(super) struct CheckedFile<'a> {
+    fuse: &'a Fuse,
+    recorder: &'a Recorder,
+    client: u32,
+    path: &'a str,
+    handle: HandleId,
+    opened: SimTime,
+    /// The file as it was when it was opened.
+    pub info: FileInfo,
+}
+
+impl<'a> CheckedFile<'a> {
+    /// Opens for reading.
+    pub async fn open(fuse: &'a Fuse, recorder: &'a Recorder, client: u32, path: &'a str) -> Result<Self, Errno> {
+        let opened = recorder.now();
+        let node = fuse.node(path)?;
+        let open = fuse.open(node, libc::O_RDONLY).await?;
+        Ok(Self { fuse, recorder, client, path, handle: open.handle, opened, info: open.info })
+    }
+
+    /// Reads and compares. A file whose content nobody knows is read, and noted as failed.
+    pub async fn read(&self, offset: u64, size: u64) -> Result<(), Errno> {
+        let invoked = self.recorder.now();
+        let op = self.fuse.client().next_op();
+        let read = self.fuse.read_pieces(self.handle, offset, size).await;
+        let length = size.min(self.info.length.saturating_sub(offset));
+        let seen = match &read {
+            Ok(pieces) => compare(&self.recorder.candidates(self.info.id, self.path), offset, length, pieces),
+            Err(errno) => BytesSeen::Failed(errno.to_string()),
+        };
+        if let BytesSeen::Mismatch { offset, worker, .. } = &seen {
+            tracing::error!(path = %self.path, offset, worker = ?worker, "wrong bytes");
+        }
+        let call = Call::Read { path: self.path.into(), file: self.info.id, opened: self.opened, offset, length };
+        self.recorder.read(self.client, op, call, invoked, seen);
+        read.map(drop)
+    }
+
+    /// Closes it.
+    pub async fn close(self) {
+        if let Err(errno) = self.fuse.release(self.handle).await {
+            tracing::warn!(path = %self.path, %errno, "release failed");
+        }
+    }
+}
+
+/// Which of the contents the bytes are. The first candidate is the likeliest.
+fn compare(candidates: &[Content], offset: u64, length: u64, pieces: &[Piece]) -> BytesSeen {
+    let data: Vec<u8> = pieces.iter().flat_map(|piece| piece.data.iter().copied()).collect();
+    let generator = |content: &Content| base::Content::of(&content.key, content.version);
+    let bad = |content: &Content| {
+        let differs = generator(content).first_difference(offset, &data);
+        let ends = (data.len() as u64 != length).then(|| offset + length.min(data.len() as u64));
+        differs.or(ends)
+    };
+    let Some(likeliest) = candidates.first() else {
+        return BytesSeen::Failed("nobody knows the content of this file".into());
+    };
+    if let Some(content) = candidates.iter().find(|content| bad(content).is_none()) {
+        return BytesSeen::Matches(content.clone());
+    }
+    let at = bad(likeliest).unwrap_or(offset);
+    let got = data.get((at - offset) as usize..).unwrap_or_default();
+    let expected = (offset + length).saturating_sub(at).min(SHOWN as u64);
+    let piece = pieces.iter().find(|piece| at < piece.offset + piece.data.len() as u64).or(pieces.last());
+    BytesSeen::Mismatch {
+        offset: at,
+        expected: generator(likeliest).bytes(at, expected as usize),
+        got: got[..got.len().min(SHOWN)].to_vec(),
+        zeros: !got.is_empty() && got.iter().all(|byte| *byte == 0),
+        worker: piece.and_then(|piece| match &piece.source {
+            Source::Worker { address, .. } => Some(address.0.clone()),
+            Source::UnderStore => None,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::stack::wire::WorkerAddress;
+
+    fn content(version: u64) -> Content {
+        Content { key: "/f".into(), version }
+    }
+
+    /// Bytes 10..30 in two pieces, the second from worker 1, each byte changed by `change`.
+    fn pieces(version: u64, change: impl Fn(usize, u8) -> u8) -> Vec<Piece> {
+        let mut bytes = base::Content::of("/f", version).bytes(10, 20);
+        bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = change(i, *byte));
+        let worker = Source::Worker { address: WorkerAddress("w1".into()), cached: true };
+        [(10, 0..12, Source::UnderStore), (22, 12..20, worker)]
+            .map(|(offset, range, source)| Piece { offset, data: Bytes::copy_from_slice(&bytes[range]), source })
+            .into()
+    }
+
+    #[test]
+    fn the_right_version_is_named() {
+        let same = |_, byte| byte;
+        for version in [1, 2] {
+            let got = compare(&[content(2), content(1)], 10, 20, &pieces(version, same));
+            assert_eq!(got, BytesSeen::Matches(content(version)));
+        }
+        assert_eq!(compare(&[content(1)], 30, 0, &[]), BytesSeen::Matches(content(1)));
+        assert!(matches!(compare(&[], 10, 20, &pieces(1, same)), BytesSeen::Failed(_)));
+    }
+
+    #[test]
+    fn a_wrong_byte_is_shown_with_its_worker() {
+        let got = compare(&[content(1)], 10, 20, &pieces(1, |i, byte| if i >= 15 { 0 } else { byte }));
+        let expected = base::Content::of("/f", 1).bytes(25, 5);
+        let worker = Some("w1".to_owned());
+        assert_eq!(got, BytesSeen::Mismatch { offset: 25, expected, got: vec![0; 5], zeros: true, worker });
+        let got = compare(&[content(1)], 10, 20, &pieces(1, |i, byte| byte ^ u8::from(i == 3)));
+        assert!(matches!(got, BytesSeen::Mismatch { offset: 13, zeros: false, worker: None, .. }));
+    }
+
+    /// Each byte is of a legal version, but not of the same one.
+    #[test]
+    fn a_mixture_and_a_missing_byte_are_wrong() {
+        let mut mixed = pieces(1, |_, byte| byte);
+        mixed[1] = pieces(2, |_, byte| byte)[1].clone();
+        assert!(matches!(compare(&[content(1), content(2)], 10, 20, &mixed), BytesSeen::Mismatch { offset: 22, .. }));
+        let got = compare(&[content(1)], 10, 20, &pieces(1, |_, byte| byte)[..1]);
+        assert!(matches!(&got, BytesSeen::Mismatch { offset: 22, got, .. } if got.is_empty()), "{got:?}");
+    }
+}

@@ -1,0 +1,92 @@
+//! The whole tree as one client sees it after everything has settled, and the bytes of every file.
+
+use super::check::CheckedFile;
+use super::record::Recorder;
+use crate::oracle::history::Seen;
+use crate::oracle::observation::FinalTree;
+use crate::stack::fuse::{Errno, Fuse};
+use crate::stack::wire::{FileInfo, FsError};
+
+/// Files up to this many bytes are read whole; of longer ones the beginning and the end, half of it each.
+const WHOLE_MAX: u64 = 8 << 20;
+/// Bytes of one read.
+const READ: u64 = 1 << 20;
+
+/// Why there is no final tree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot list {path}: {error}")]
+pub struct ScanError {
+    /// The directory.
+    pub path: String,
+    /// What the masters said.
+    pub error: FsError,
+}
+
+/// Walks everything below `/` and reads every completed file whose content is known; the reads go into the history as
+/// those of workload client `client`. The client of `fuse` should be one that the recorder audits. Files that cannot be
+/// opened or read are told by the history.
+///
+/// # Errors
+/// [`ScanError`] for the first directory that cannot be listed.
+pub async fn scan(fuse: &Fuse, recorder: &Recorder, client: u32) -> Result<FinalTree, ScanError> {
+    let at = recorder.now();
+    let mut found: Vec<(String, FileInfo)> = Vec::new();
+    let mut dirs = vec!["/".to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let listed = fuse.client().list(&dir, fuse.client().deadline()).await;
+        for info in listed.map_err(|error| ScanError { path: dir.clone(), error })? {
+            let path = format!("{}/{}", dir.trim_end_matches('/'), info.name);
+            if info.dir {
+                dirs.push(path.clone());
+            }
+            found.push((path, info));
+        }
+    }
+    found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    for (path, info) in &found {
+        if info.completed
+            && !info.dir
+            && !recorder.candidates(info.id, path).is_empty()
+            && let Err(errno) = read_all(fuse, recorder, client, path).await
+        {
+            tracing::warn!(%path, %errno, "a file of the final tree cannot be read");
+        }
+    }
+    let entries = found.iter().map(|(path, info)| (path.clone(), Seen::from(info))).collect();
+    Ok(FinalTree { at, entries })
+}
+
+async fn read_all(fuse: &Fuse, recorder: &Recorder, client: u32, path: &str) -> Result<(), Errno> {
+    let file = CheckedFile::open(fuse, recorder, client, path).await?;
+    let mut read = Ok(());
+    for (start, end) in parts(file.info.length) {
+        let mut offset = start;
+        while offset < end && read.is_ok() {
+            let size = READ.min(end - offset);
+            read = file.read(offset, size).await;
+            offset += size;
+        }
+    }
+    file.close().await;
+    read
+}
+
+/// Which bytes of a file are read.
+fn parts(length: u64) -> Vec<(u64, u64)> {
+    if length <= WHOLE_MAX {
+        return vec![(0, length)];
+    }
+    vec![(0, WHOLE_MAX / 2), (length - WHOLE_MAX / 2, length)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_files_are_read_at_both_ends() {
+        assert_eq!(parts(0), [(0, 0)]);
+        assert_eq!(parts(WHOLE_MAX), [(0, WHOLE_MAX)]);
+        assert_eq!(parts(WHOLE_MAX * 3), [(0, WHOLE_MAX / 2), (WHOLE_MAX * 5 / 2, WHOLE_MAX * 3)]);
+    }
+}
