@@ -53,3 +53,34 @@ pub fn died(scenario: &Scenario, seed: Seed, verdict: Verdict, message: String) 
     };
     Outcome { verdict, violations: vec![violation], ..Outcome::new(scenario, seed) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::*;
+    use crate::sim::scenario::load;
+
+    fn ended(out: &str, status: Option<i32>) -> Outcome {
+        let scenario = load("scenarios/goosefs-leader-crash.yaml", &os::read).expect("a scenario");
+        let err = (0..20).map(|i| format!("line {i}\n")).collect();
+        let ended = Ended { out: out.into(), err, status: status.map(ExitStatus::from_raw) };
+        outcome(&scenario, Seed(7), &ended, Duration::from_secs(5))
+    }
+
+    #[test]
+    fn a_child_without_an_outcome_has_crashed_and_its_last_words_are_kept() {
+        for out in ["", "{", "null", "{\"scenario\": \"x\"}"] {
+            let outcome = ended(out, Some(6));
+            assert_eq!((outcome.verdict, outcome.seed), (Verdict::Crash, Seed(7)));
+            let text = outcome.violations[0].to_string();
+            assert!(text.contains("signal: 6") && text.contains("line 19") && !text.contains("line 7\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_child_that_took_too_long_is_over_budget() {
+        assert_eq!(ended("", None).verdict, Verdict::OverBudget);
+    }
+}

@@ -1,5 +1,7 @@
 //! The command line from outside: exit codes, what goes to which stream, and that a pipe sees no colours.
 
+#![expect(clippy::expect_used, reason = "a test stops at the first surprise")]
+
 use std::process::{Command, Output};
 
 use stormglass::oracle::Verdict;
