@@ -47,7 +47,8 @@ pub struct RaftTimes {
     pub heartbeat: Duration,
     /// Shortest election timeout: `alluxio.master.embedded.journal.election.timeout.min`, 10 s.
     pub election_min: Duration,
-    /// Longest election timeout: `alluxio.master.embedded.journal.election.timeout.max`, 20 s.
+    /// Longest election timeout: `alluxio.master.embedded.journal.election.timeout.max`, 20 s. A follower that heard
+    /// nothing for so long asks for votes at the next tick (a fifth of the heartbeat). At least 2.4 heartbeats.
     pub election_max: Duration,
     /// A snapshot after so many entries: `alluxio.master.journal.checkpoint.period.entries`, 2,000,000.
     pub snapshot_every: u64,
@@ -108,11 +109,15 @@ impl MasterConfig {
     pub(super) fn raft_config(&self, may_elect: bool) -> Result<openraft::Config, openraft::ConfigError> {
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         let raft = &self.raft;
+        // openraft waits for the leader's lease to end, which is its longest election timeout, and only then for its own
+        // timeout. With halves the sum stays within what is configured, and above its lower end.
+        let longest = raft.election_max / 2;
+        let shortest = (raft.election_min / 2).max(raft.heartbeat + raft.heartbeat / 10);
         openraft::Config {
             cluster_name: "masters".into(),
             heartbeat_interval: ms(raft.heartbeat),
-            election_timeout_min: ms(raft.election_min),
-            election_timeout_max: ms(raft.election_max),
+            election_timeout_min: ms(shortest),
+            election_timeout_max: ms(longest),
             install_snapshot_timeout: ms(raft.snapshot_timeout),
             max_payload_entries: raft.payload_entries,
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(raft.snapshot_every),
