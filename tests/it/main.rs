@@ -3,6 +3,8 @@
 
 mod cli;
 mod conformance;
+mod journal;
+mod log_store;
 mod masters;
 mod seam;
 mod under_store;

@@ -118,10 +118,11 @@ async fn plan(dir: &str) -> Result<Option<Plan>, JournalError> {
             None => Ok(None),
         };
     }
+    check_tails(&chain)?;
     let left_over = files.into_iter().map(|(_, path)| path).collect();
     let layout = replay(dir, &mut chain)?;
     let plan = Plan { chain, unborn: unborn.map(|(_, path)| path), left_over, layout };
-    plan.check_ends(dir)?;
+    plan.check_seals(dir)?;
     Ok(Some(plan))
 }
 
@@ -188,28 +189,35 @@ fn replay(dir: &str, chain: &mut VecDeque<Loaded>) -> Result<Layout, JournalErro
     Ok(layout)
 }
 
-impl Plan {
-    /// Refuses ends that no crash leaves.
-    fn check_ends(&self, dir: &str) -> Result<(), JournalError> {
-        for (i, loaded) in self.chain.iter().enumerate() {
-            if let Tail::Rotten { at, why } = loaded.tail {
+/// Whether segment `i` may be unsealed, its seal torn: the next one has just been made.
+fn rotating(chain: &VecDeque<Loaded>, i: usize) -> bool {
+    i + 2 == chain.len() && chain[i + 1].frames.len() == 1 && chain[i + 1].tail == Tail::Clean
+}
+
+/// Refuses bytes that no crash leaves.
+fn check_tails(chain: &VecDeque<Loaded>) -> Result<(), JournalError> {
+    for (i, loaded) in chain.iter().enumerate() {
+        match loaded.tail {
+            Tail::Torn { .. } if i + 1 == chain.len() || rotating(chain, i) => {}
+            Tail::Torn { at, why } | Tail::Rotten { at, why } => {
                 return Err(JournalError::corrupt(&loaded.path, at as u64, why));
             }
-            let Some(after) = self.chain.get(i + 1) else {
-                // A seal is written when the next segment is durable.
-                return match loaded.sealed {
-                    true => Err(missing(dir, loaded.number + 1, "the one before it says that it was durable")),
-                    false => Ok(()),
-                };
-            };
-            let rotating = i + 2 == self.chain.len() && after.frames.len() == 1 && after.tail == Tail::Clean;
-            match loaded.tail {
-                Tail::Torn { at, why } if !rotating => return Err(JournalError::corrupt(&loaded.path, at as u64, why)),
-                Tail::Clean if !loaded.sealed && !rotating => {
-                    let at = loaded.bytes.len() as u64;
-                    return Err(JournalError::corrupt(&loaded.path, at, "the end of the segment is missing"));
-                }
-                _ => {}
+            Tail::Clean => {}
+        }
+    }
+    Ok(())
+}
+
+impl Plan {
+    /// Refuses ends that no crash leaves: a seal is written when the next segment is durable.
+    fn check_seals(&self, dir: &str) -> Result<(), JournalError> {
+        for (i, loaded) in self.chain.iter().enumerate() {
+            let last = i + 1 == self.chain.len();
+            if last && loaded.sealed {
+                return Err(missing(dir, loaded.number + 1, "the one before it says that it was durable"));
+            }
+            if !last && !loaded.sealed && !rotating(&self.chain, i) {
+                return Err(JournalError::corrupt(&loaded.path, good_end(loaded), "the end of the segment is missing"));
             }
         }
         Ok(())
@@ -253,8 +261,8 @@ async fn carry_out(dir: &str, config: JournalConfig, plan: Plan) -> Result<(Jour
 /// Finishes a rotation that a crash may have cut off before the seal was durable.
 async fn seal(segment: &Segment, before: &Loaded, last: &Loaded) -> Result<(), JournalError> {
     let sealed = before.frames.last().filter(|_| before.sealed);
+    // Over an unfinished seal if there is one: it is as long, and a full disk must not be in the way.
     let at = sealed.map_or(good_end(before), |frame| frame.start() as u64);
-    segment.file.set_len(at).await.map_err(JournalError::io(&before.path, "cut"))?;
     let mut frame = Vec::new();
     Batch::seal(last.number).frame(last.frames[0].batch, &mut frame)?;
     append(&segment.file, &before.path, at, &frame).await

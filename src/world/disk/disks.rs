@@ -263,7 +263,7 @@ impl Disks {
     /// `NoDisk`.
     pub fn inject(&self, disk: DiskId, fault: DiskFault) -> Result<FaultId, DiskError> {
         let id = FaultId(self.fault_ids.get());
-        self.with(disk, |d| d.faults.inject(id, fault))?;
+        self.with(disk, |d| d.faults.inject(id, fault, d.fs.used()))?;
         self.fault_ids.set(id.0 + 1);
         Ok(id)
     }

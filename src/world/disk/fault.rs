@@ -93,6 +93,8 @@ struct Injected {
     id: FaultId,
     fault: DiskFault,
     hits: u64,
+    /// Bytes that were used when it began.
+    used: u64,
 }
 
 /// The faults of one disk.
@@ -107,8 +109,9 @@ impl Faults {
         self.active.is_empty()
     }
 
-    pub(super) fn inject(&mut self, id: FaultId, fault: DiskFault) {
-        self.active.push(Injected { id, fault, hits: 0 });
+    /// Turns a fault on, while `used` bytes of the disk are in use.
+    pub(super) fn inject(&mut self, id: FaultId, fault: DiskFault, used: u64) {
+        self.active.push(Injected { id, fault, hits: 0, used });
     }
 
     /// Ends one fault, or all.
@@ -167,22 +170,19 @@ impl Faults {
         .is_some()
     }
 
-    /// Bytes that may still be written. Writing them is told by [`Self::wrote`].
-    pub(super) fn free(&self) -> u64 {
+    /// Bytes that may still be written, with `used` bytes in use now: what is removed may be written again.
+    pub(super) fn free(&self, used: u64) -> u64 {
         let free = self.active.iter().filter_map(|f| match f.fault {
-            DiskFault::Full { free } => Some(free),
+            DiskFault::Full { free } => Some(f.used.saturating_add(free).saturating_sub(used)),
             _ => None,
         });
         free.min().unwrap_or(u64::MAX)
     }
 
-    /// `grown` bytes were taken out of what a full disk had left; `refused` if a call met the end of it.
-    pub(super) fn wrote(&mut self, grown: u64, refused: bool) {
+    /// A call met the end of the disk.
+    pub(super) fn refused(&mut self) {
         for injected in &mut self.active {
-            if let DiskFault::Full { free } = &mut injected.fault {
-                *free = free.saturating_sub(grown);
-                injected.hits += u64::from(refused);
-            }
+            injected.hits += u64::from(matches!(injected.fault, DiskFault::Full { .. }));
         }
     }
 
@@ -222,7 +222,7 @@ mod tests {
         let mut faults = Faults::default();
         let mut chance = Seed(1).stream("disk", 0);
         let odds = Odds { num: 1, den: 1, limit: 2 };
-        faults.inject(FaultId(4), DiskFault::ReadError { under: "/journal".into(), odds });
+        faults.inject(FaultId(4), DiskFault::ReadError { under: "/journal".into(), odds }, 0);
         assert!(!faults.read_fails("/data/x", &mut chance));
         let fired = (0..5).filter(|_| faults.read_fails("/journal/x", &mut chance)).count();
         assert_eq!((fired, faults.hits(FaultId(4))), (2, Some(2)));
@@ -231,12 +231,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_counts_down() {
+    fn a_full_disk_gives_back_what_is_removed() {
         let mut faults = Faults::default();
-        faults.inject(FaultId(0), DiskFault::Full { free: 10 });
-        faults.wrote(6, false);
-        assert_eq!((faults.free(), faults.hits(FaultId(0))), (4, Some(0)));
-        faults.wrote(4, true);
-        assert_eq!((faults.free(), faults.hits(FaultId(0))), (0, Some(1)));
+        faults.inject(FaultId(0), DiskFault::Full { free: 10 }, 100);
+        assert_eq!([100, 106, 110, 120, 90].map(|used| faults.free(used)), [10, 4, 0, 0, 20]);
+        faults.refused();
+        assert_eq!(faults.hits(FaultId(0)), Some(1));
     }
 }

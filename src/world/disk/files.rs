@@ -254,13 +254,12 @@ impl Files for Disks {
                 return Err(errno(libc::EBADF));
             }
             writable(disk, &handle.path)?;
-            let before = disk.fs.used();
             let end = disk.fs.file(handle.inode)?.len() as u64;
             let offset = if handle.flags.append { end } else { offset };
-            let result = disk.fs.write_at(handle.inode, offset, data, disk.faults.free());
-            if !disk.faults.none() {
-                let refused = !result.as_ref().is_ok_and(|n| *n == data.len());
-                disk.faults.wrote(disk.fs.used().saturating_sub(before), refused);
+            let free = disk.faults.free(disk.fs.used());
+            let result = disk.fs.write_at(handle.inode, offset, data, free);
+            if !result.as_ref().is_ok_and(|n| *n == data.len()) {
+                disk.faults.refused();
             }
             result
         })
@@ -272,10 +271,10 @@ impl Files for Disks {
                 return Err(errno(libc::EBADF));
             }
             writable(disk, &handle.path)?;
-            let before = disk.fs.used();
-            let result = disk.fs.set_len(handle.inode, len, disk.faults.free());
-            if !disk.faults.none() {
-                disk.faults.wrote(disk.fs.used().saturating_sub(before), result.is_err());
+            let free = disk.faults.free(disk.fs.used());
+            let result = disk.fs.set_len(handle.inode, len, free);
+            if result.is_err() {
+                disk.faults.refused();
             }
             result
         })
@@ -365,7 +364,7 @@ impl Files for Disks {
         self.on_path(host, path, |disk, within| {
             disk.fs.lookup(within)?;
             let left = disk.fs.capacity().saturating_sub(disk.fs.used());
-            Ok(DiskSpace { total: disk.fs.capacity(), available: left.min(disk.faults.free()) })
+            Ok(DiskSpace { total: disk.fs.capacity(), available: left.min(disk.faults.free(disk.fs.used())) })
         })
     }
 }
