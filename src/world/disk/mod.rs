@@ -25,6 +25,8 @@ mod fault;
 mod file;
 mod files;
 mod fs;
+#[cfg(test)]
+mod model;
 
 pub use crash::{ByStream, CrashStates, Newest, Oldest, Survival};
 pub use device::Timing;
