@@ -175,7 +175,7 @@ impl Bench {
         let until = self.lab.world.world_now() + Duration::from_secs(1);
         self.lab.world.run_until(until);
         assert_eq!(self.lab.world.panics(), []);
-        lock(&given).take().expect("the program ended")
+        lock(&given).take().unwrap()
     }
 
     fn recover_from(&self, state: &FileSystem) -> Result<Model, JournalError> {

@@ -12,8 +12,8 @@ use openraft::testing::{blank_ent, log_id};
 use openraft::{RaftLogReader as _, type_config::TypeConfigExt as _};
 use stormglass::base::{HostId, Seed, lock};
 use stormglass::rt::time::{Duration, sleep};
-use stormglass::stack::journal::JournalConfig;
-use stormglass::stack::master::raft::{LogStore, Machine, SnapshotDir, TypeConfig};
+use stormglass::stack::journal::{JournalConfig, SnapshotStore};
+use stormglass::stack::master::raft::{LogStore, Machine, TypeConfig};
 use stormglass::stack::observe::Observer;
 use stormglass::world::disk::{DiskConfig, DiskFault, DiskId, Odds, Pages};
 use stormglass::world::engine::glass::Glass;
@@ -47,8 +47,8 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, ()> for Builder {
         let dir = format!("/master/{}", self.0.fetch_add(1, Ordering::Relaxed));
         // Small segments, so that the suite crosses their borders.
         let (log, _) = LogStore::open(&format!("{dir}/journal"), JournalConfig { segment_bytes: 300 }).await.unwrap();
-        let snapshots = SnapshotDir::open(&format!("{dir}/snapshots")).await.unwrap();
-        let (machine, _) = Machine::recover(Arc::new(snapshots), Arc::new(Observer::default()), 10).await.unwrap();
+        let snapshots = SnapshotStore::open(&format!("{dir}/snapshots"), 1).await.unwrap();
+        let (machine, _) = Machine::recover(snapshots, Arc::new(Observer::default()), 10).await.unwrap();
         Ok(((), log, machine))
     }
 }
