@@ -3,10 +3,15 @@
 
 pub mod history;
 pub mod judge;
+pub mod linearizable;
+pub mod model;
 pub mod observation;
 pub mod record;
 pub mod verdict;
 pub mod violation;
+
+#[cfg(test)]
+mod testing;
 
 pub use history::{Answer, BytesSeen, Call, Content, Operation, Outcome, Refusal, Seen};
 pub use judge::{Judgement, OracleReport, judge};
