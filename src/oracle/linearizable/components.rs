@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::footprint::{Reach, Solid, Whereabouts, moved, reads, writes};
 use super::order::Placed;
 use crate::oracle::history::{Answer, Call, Operation};
-use crate::oracle::model::{split, within};
+use crate::oracle::model::split;
 
-/// Renames in a circle could taint ever longer paths; beyond so many rounds all changes form one group.
-const ROUNDS_MAX: usize = 32;
-/// The same for paths.
-const TAINTED_MAX: usize = 20_000;
+/// Renames in a circle could taint ever more and longer paths; beyond this all changes form one group.
+const TAINTED_MAX: usize = 4_096;
+/// The same for the length of a path, in bytes.
+const PATH_MAX: usize = 512;
 
 /// The groups.
 #[derive(Debug)]
@@ -53,32 +53,39 @@ impl<'a> Components<'a> {
             }
         }
         groups.spread(placed, floating);
-        groups.tie(placed, floating);
+        if !groups.joined {
+            groups.tie(placed, floating);
+        }
         groups
     }
 
     /// Along renames, until nothing changes.
     fn spread(&mut self, placed: &[Placed<'_>], floating: &[(u32, &Operation)]) {
-        let done = placed.iter().filter(|p| p.op.acked_change()).map(|p| p.op);
-        let renames: Vec<(&str, &str)> = done.chain(floating.iter().map(|f| f.1)).filter_map(moved).collect();
-        for _ in 0..ROUNDS_MAX {
-            let before = self.tainted.len();
-            for (from, to) in &renames {
-                let moved = self.below(from);
-                for (path, group) in &moved {
-                    self.taint(&format!("{to}{}", &path[from.len()..]), *group);
+        let mut renames: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (from, to) in placed.iter().map(|p| p.op).chain(floating.iter().map(|f| f.1)).filter_map(moved) {
+            renames.entry(from).or_default().insert(to);
+        }
+        let mut work: Vec<(String, usize)> = self.tainted.iter().map(|(p, g)| (p.clone(), *g)).collect();
+        while let Some((path, group)) = work.pop() {
+            let mut at = path.as_str();
+            while at != "/" {
+                for to in renames.get(at).into_iter().flatten() {
+                    let image = format!("{to}{}", &path[at.len()..]);
+                    if self.taint(&image, group) {
+                        self.joined |= image.len() > PATH_MAX || self.tainted.len() > TAINTED_MAX;
+                        work.push((image, group));
+                    }
                 }
-                let all: Vec<usize> = moved.iter().chain(&self.below(to)).map(|t| t.1).collect();
-                self.join_all(&all);
+                at = split(at).0;
             }
-            if self.tainted.len() == before {
+            if self.joined {
                 return;
             }
-            if self.tainted.len() > TAINTED_MAX {
-                break;
-            }
         }
-        self.joined = true;
+        for (from, to) in renames.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to))) {
+            let all: Vec<usize> = self.below(from).chain(self.below(to)).map(|t| t.1).collect();
+            self.join_all(&all);
+        }
     }
 
     /// Joins what one operation or one directory ties together.
@@ -123,10 +130,9 @@ impl<'a> Components<'a> {
         let mut all = Vec::new();
         for (path, reach) in reads(call, self.places) {
             all.extend(self.above(path));
-            let below = self.below(path);
-            all.extend(below.into_iter().filter_map(|(at, group)| match reach {
+            all.extend(self.below(path).filter_map(|(at, group)| match reach {
                 Reach::Path => None,
-                Reach::Entries => (split(&at).0 == path).then_some(group),
+                Reach::Entries => (split(at).0 == path).then_some(group),
                 Reach::Below => Some(group),
             }));
         }
@@ -145,20 +151,21 @@ impl<'a> Components<'a> {
     }
 
     /// Taints on a path and below it.
-    fn below(&self, path: &str) -> Vec<(String, usize)> {
-        self.tainted
-            .range(path.to_string()..)
-            .take_while(|(at, _)| at.starts_with(path))
-            .filter(|(at, _)| within(at, path))
-            .map(|(at, group)| (at.clone(), *group))
-            .collect()
+    fn below(&self, path: &str) -> impl Iterator<Item = (&str, usize)> {
+        let deeper = format!("{}/", path.trim_end_matches('/'));
+        let last = format!("{}0", path.trim_end_matches('/')); // '0' follows '/'
+        let here = self.tainted.get_key_value(path).filter(|_| path != "/");
+        here.into_iter().chain(self.tainted.range(deeper..last)).map(|(at, group)| (at.as_str(), *group))
     }
 
-    fn taint(&mut self, path: &str, group: usize) {
-        match self.tainted.get(path) {
-            Some(other) => self.join(*other, group),
-            None => drop(self.tainted.insert(path.into(), group)),
+    /// Whether the path was clean before.
+    fn taint(&mut self, path: &str, group: usize) -> bool {
+        if let Some(other) = self.tainted.get(path) {
+            self.join(*other, group);
+            return false;
         }
+        self.tainted.insert(path.into(), group);
+        true
     }
 
     fn join_all(&mut self, groups: &[usize]) {

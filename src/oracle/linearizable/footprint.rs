@@ -31,7 +31,10 @@ impl Whereabouts {
 
     /// Follows each completed file through all renames that may have moved it.
     pub fn new<'a>(operations: impl Iterator<Item = &'a Operation> + Clone) -> Self {
-        let renames: Vec<(&str, &str)> = operations.clone().filter_map(|op| moved(op)).collect();
+        let mut renames: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (from, to) in operations.clone().filter_map(moved) {
+            renames.entry(from).or_default().insert(to);
+        }
         let mut places = BTreeMap::new();
         for op in operations {
             if let Call::Complete { file, path, .. } = &op.call {
@@ -41,23 +44,25 @@ impl Whereabouts {
         Self(places)
     }
 
-    fn follow(path: &str, renames: &[(&str, &str)]) -> Vec<String> {
+    fn follow(path: &str, renames: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
         let mut places = vec![path.to_string()];
-        let mut at = 0;
-        while at < places.len() {
-            for (from, to) in renames {
-                let place = &places[at];
-                if within(place, from) {
-                    let image = format!("{to}{}", &place[from.len()..]);
+        let mut next = 0;
+        while next < places.len() {
+            let place = places[next].clone();
+            let mut at = place.as_str();
+            while at != "/" {
+                for to in renames.get(at).into_iter().flatten() {
+                    let image = format!("{to}{}", &place[at.len()..]);
                     if !places.contains(&image) {
                         places.push(image);
                     }
                 }
+                at = split(at).0;
             }
-            at += 1;
             if places.len() > Self::PLACES_MAX {
                 return vec!["/".into()];
             }
+            next += 1;
         }
         places
     }
@@ -81,7 +86,11 @@ pub fn reads<'a>(call: &'a Call, places: &'a Whereabouts) -> Vec<(&'a str, Reach
         Call::List { path } | Call::Delete { path, recursive: false } => vec![(path, Reach::Entries)],
         Call::Delete { path, recursive: true } => vec![(path, Reach::Below)],
         Call::Rename { from, to } => vec![(from, Reach::Below), (to, Reach::Below)],
-        Call::Complete { file, path, .. } => places.of(*file, path).into_iter().map(|at| (at, Reach::Path)).collect(),
+        Call::Complete { file, path, .. } => places
+            .of(*file, path)
+            .into_iter()
+            .map(|at| (at, if at == "/" { Reach::Below } else { Reach::Path }))
+            .collect(),
         _ => vec![(call.path(), Reach::Path)],
     }
 }

@@ -227,7 +227,11 @@ impl<'a> Search<'a> {
             self.furthest = Some((pos, explain(&mut self.model, &evidence)));
             self.model.undo_to(mark);
         }
-        Err(self.groups.bearing_on(&p.op.call, wrong.entry()))
+        // Directories that are there for good carry no taint; who made them before their first proof still matters.
+        let early = |i: &&usize| self.floating[**i].writes.iter().any(|(_, until)| *until != usize::MAX);
+        let mut blame = self.groups.bearing_on(&p.op.call, wrong.entry());
+        blame.extend(self.direct[pos].iter().filter(early).map(|i| self.groups.of(*i)));
+        Err(blame)
     }
 
     /// Tries the next choice of the last frame, stepping back where it has none left. The position to go on from.

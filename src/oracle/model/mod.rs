@@ -142,6 +142,12 @@ impl Model {
         self.by_id.get(&id).copied()
     }
 
+    /// The node of an inode number; if no answer has shown it yet, a file of unknown number at the path where it was made.
+    pub(super) fn named(&self, id: InodeId, path: &str) -> Option<NodeIx> {
+        let unknown = |node: &NodeIx| !self.attr(*node).dir && self.attr(*node).id.is_none();
+        self.inode(id).or_else(|| self.walk(path).ok().filter(unknown))
+    }
+
     /// The topmost node above `node`: the root if it is still in the tree, else what was cut off with it.
     pub fn top(&self, node: NodeIx) -> NodeIx {
         let mut at = node;
@@ -171,8 +177,11 @@ impl Model {
                     self.link(parent, name, node);
                 }
             }
-            Call::Complete { file, length, .. } => {
-                if let Some(node) = self.inode(*file) {
+            Call::Complete { file, path, length, .. } => {
+                if let Some(node) = self.named(*file, path) {
+                    if self.inode(*file).is_none() {
+                        self.bind(node, *file);
+                    }
                     self.set(node, Attr { length: *length, completed: true, ..*self.attr(node) });
                 }
             }

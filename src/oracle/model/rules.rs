@@ -77,7 +77,7 @@ impl Model {
                 Ok(_) => Allowed::no(&[Refusal::AlreadyExists]),
                 Err(_) => self.parent_rule(path),
             },
-            Call::Complete { file, length, .. } => match self.inode(*file) {
+            Call::Complete { file, path, length, .. } => match self.named(*file, path) {
                 Some(node) if self.top(node) == ROOT => self.complete_rule(node, *length),
                 _ => Allowed::no(&[Refusal::NotFound, Refusal::Invalid]),
             },
