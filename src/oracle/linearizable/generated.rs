@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::components::Components;
 use super::footprint::{Solid, Whereabouts};
 use super::order::sort;
-use super::search::{Placing, Search};
+use super::search::{Placing, Search, Window};
 use super::*;
 use crate::base::Seed;
 use crate::base::Stream;
@@ -159,11 +159,11 @@ fn draw(chance: &mut Stream, server: &Server, names: u64) -> Call {
 }
 
 /// What the search says, with and without its jumps.
-fn verdicts(history: &[Operation], jumps: bool) -> Placing {
+fn verdicts(history: &[Operation], window: Window, jumps: bool) -> Placing {
     let sorted = sort(history);
     let places = Whereabouts::new(history.iter());
     let setup = Setup::default();
-    let search = Search::new(&sorted, history, &places, &setup, 200_000);
+    let search = Search::new(&sorted, history, &places, &setup, window, 200_000);
     if jumps { search.run() } else { search.without_jumps().run() }
 }
 
@@ -197,7 +197,7 @@ proptest! {
     fn jumping_over_choices_changes_no_verdict(seed: u64, ops in 4usize..24) {
         let mut history = generate(seed, ops, 4, 3);
         mutate(&mut history, seed);
-        match (verdicts(&history, true), verdicts(&history, false)) {
+        match (verdicts(&history, Window::AnyTime, true), verdicts(&history, Window::AnyTime, false)) {
             (Placing::Found { .. }, Placing::Impossible(v)) => prop_assert!(false, "only the fast search passes: {v}"),
             (Placing::Impossible(v), Placing::Found { .. }) => prop_assert!(false, "only the fast search fires: {v}"),
             _ => {}
@@ -226,7 +226,7 @@ fn ten_thousand_operations_with_dozens_of_unknown_ones_are_decided() {
     let history = generate(11, 10_000, 120, 8);
     let unknown = history.iter().filter(|op| matches!(op.outcome, Outcome::Unknown { .. })).count();
     assert!((24..120).contains(&unknown), "{unknown}");
-    match verdicts(&history, true) {
+    match verdicts(&history, Window::WhileAwaited, true) {
         Placing::Found { steps, .. } => assert!(steps < 40_000, "{steps} steps"),
         other => panic!("{other:?}"),
     }

@@ -23,7 +23,7 @@ use super::record::{RunRecord, Setup};
 use crate::base::SimTime;
 use crate::stack::wire::OpId;
 use footprint::Whereabouts;
-use search::{Placing, Search};
+use search::{Placing, Search, Window};
 
 /// `client` of the listings that the final scan is replayed as.
 pub const SCAN_CLIENT: u32 = u32::MAX;
@@ -46,8 +46,13 @@ pub fn check(record: &RunRecord) -> Finding {
         finding.notes.push(format!("{} answers carried no journal index and were not replayed", sorted.unplaced));
     }
     let places = Whereabouts::new(history.iter());
-    let search = Search::new(&sorted, &history, &places, &record.setup, record.bounds.search_steps);
-    match search.run() {
+    let search =
+        |window| Search::new(&sorted, &history, &places, &record.setup, window, record.bounds.search_steps).run();
+    let placing = match search(Window::WhileAwaited) {
+        Placing::Found { steps, effects } => Placing::Found { steps, effects },
+        _ => search(Window::AnyTime),
+    };
+    match placing {
         Placing::Found { steps, effects } if !sorted.floating.is_empty() => finding.notes.push(format!(
             "{} of {} unknown outcomes must have taken effect ({steps} steps)",
             effects.len(),

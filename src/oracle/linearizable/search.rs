@@ -33,6 +33,16 @@ pub enum Placing {
     Undecided(Box<Violation>),
 }
 
+/// How late a change of unknown outcome may take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// Only until its client gave up: by far the usual case, and a small search. Finding an order so is finding one; finding
+    /// none proves nothing.
+    WhileAwaited,
+    /// At any time after its invocation.
+    AnyTime,
+}
+
 /// What a dead end says: the groups whose choices could have avoided it.
 type Blame = BTreeSet<usize>;
 /// Remembered failures: position, state, changes used.
@@ -90,12 +100,16 @@ impl<'a> Search<'a> {
         history: &'a [Operation],
         places: &'a Whereabouts,
         setup: &Setup,
+        reach: Window,
         budget: u64,
     ) -> Self {
         let solid = Solid::new(&sorted.placed, &sorted.floating, &setup.directories);
         let groups = Components::new(&sorted.placed, &sorted.floating, &solid, places);
-        let floating: Vec<Floating<'a>> =
-            sorted.floating.iter().map(|(ordinal, op)| Floating::new(*ordinal, op, sorted, &solid, places)).collect();
+        let mut floating: Vec<Floating<'a>> = sorted
+            .floating
+            .iter()
+            .map(|(ordinal, op)| Floating::new(*ordinal, op, sorted, &solid, places, reach))
+            .collect();
         let hits = |f: &Floating<'_>, pos: usize| {
             let p = &sorted.placed[pos];
             let by_read = reads(&p.op.call, places).iter().any(|(path, reach)| {
@@ -107,13 +121,15 @@ impl<'a> Search<'a> {
                         writes(&p.op.call, places).iter().any(|written| touches(written, path, *reach))
                     })
         };
-        let direct = (0..sorted.placed.len())
-            .map(|pos| {
-                (0..floating.len())
-                    .filter(|i| (floating[*i].first..=floating[*i].last).contains(&pos) && hits(&floating[*i], pos))
-                    .collect()
-            })
-            .collect();
+        let mut direct: Vec<Vec<usize>> = vec![vec![]; sorted.placed.len()];
+        for (i, f) in floating.iter_mut().enumerate() {
+            let mut touched = (f.first..sorted.placed.len()).filter(|pos| hits(f, *pos)).collect::<Vec<_>>();
+            // Placed as late as can be, it stands before the first answer past its window that it touches.
+            let kept = touched.partition_point(|pos| *pos < f.last);
+            touched.truncate(kept + 1);
+            f.last = touched.get(kept).copied().unwrap_or(usize::MAX);
+            touched.into_iter().for_each(|pos| direct[pos].push(i));
+        }
         let among = floating
             .iter()
             .map(|a| (0..floating.len()).filter(|b| collide(a.op, floating[*b].op, places)).collect())
@@ -212,6 +228,8 @@ impl<'a> Search<'a> {
             }
             at += 1;
         }
+        // Most changes take effect soon after their invocation.
+        found.sort_by_key(|i| std::cmp::Reverse(self.floating[*i].first));
         found
     }
 
@@ -297,13 +315,22 @@ impl<'a> Search<'a> {
 }
 
 impl<'a> Floating<'a> {
-    fn new(ordinal: u32, op: &'a Operation, sorted: &Sorted<'_>, solid: &Solid, places: &'a Whereabouts) -> Self {
+    fn new(
+        ordinal: u32,
+        op: &'a Operation,
+        sorted: &Sorted<'_>,
+        solid: &Solid,
+        places: &'a Whereabouts,
+        reach: Window,
+    ) -> Self {
         let placed = &sorted.placed;
         // Nothing that had returned before the invocation may come after it.
         let first = placed.iter().rposition(|p| p.returned < op.invoked).map_or(0, |pos| pos + 1);
         // Acknowledged without an index: before anything that was invoked after the answer.
-        let last = match (op.answer(), op.returned()) {
-            (Some(_), Some(returned)) => placed.iter().position(|p| p.op.invoked > returned).unwrap_or(usize::MAX),
+        let last = match op.returned() {
+            Some(returned) if op.answer().is_some() || reach == Window::WhileAwaited => {
+                placed.iter().position(|p| p.op.invoked > returned).unwrap_or(usize::MAX)
+            }
             _ => usize::MAX,
         };
         let writes = writes(&op.call, places)
