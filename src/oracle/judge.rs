@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::record::{Core, RunRecord};
 use super::verdict::Verdict;
 use super::violation::Violation;
+use super::{agreement, bytes, corruption, durability, leadership, linearizable, liveness, meta, once};
 
 /// What one oracle found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +42,24 @@ pub struct Oracle {
 }
 
 /// The oracles, in the order of the table above.
-pub const ORACLES: &[Oracle] = &[];
+pub const ORACLES: &[Oracle] = &[
+    oracle("S1", "metadata operations are linearizable", true, linearizable::check),
+    oracle("S2", "what was acknowledged is there", false, durability::check),
+    oracle("S3", "nothing is resurrected or applied twice", false, once::check),
+    oracle("S4", "one leader acknowledges in a term", true, leadership::check),
+    oracle("S5", "logs and states agree", false, agreement::check),
+    oracle("S7", "a read gives the bytes of one legal version", false, bytes::check),
+    oracle("S10", "corruption is never served", false, corruption::check),
+    oracle("L1", "a leader within the bound", false, liveness::leader),
+    oracle("L2", "every operation ends", false, liveness::completion),
+    oracle("L5", "no deadlock", false, liveness::deadlock),
+    oracle("M1", "the same seed gives the same trace", false, meta::determinism),
+    oracle("M2", "every fault acts", false, meta::effects),
+];
+
+const fn oracle(id: &'static str, promise: &'static str, must_check: bool, check: fn(&RunRecord) -> Finding) -> Oracle {
+    Oracle { id, promise, must_check, check }
+}
 
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,4 +128,51 @@ fn verdict(record: &RunRecord, violations: &[Violation]) -> Verdict {
         _ => Verdict::Pass,
     };
     BY_WEIGHT.into_iter().find(|v| violations.iter().any(|x| x.verdict() == *v)).unwrap_or(calm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::history::{Answer, Refusal};
+    use crate::oracle::testing::{History, at, seen};
+
+    fn good() -> RunRecord {
+        let mut h = History::default();
+        h.mkdir("/d").span(0, 1).acked_with(1, Answer::Info(seen("/d", 1, true)));
+        h.create("/d/f").span(2, 3).acked_with(2, Answer::Info(seen("/d/f", 2, false)));
+        RunRecord { history: h.ops, ended: at(100), ..RunRecord::default() }
+    }
+
+    #[test]
+    fn a_good_run_passes_and_says_who_was_idle() {
+        let judgement = judge(&good());
+        assert_eq!((judgement.verdict, judgement.violations), (Verdict::Pass, vec![]));
+        let idle: Vec<&str> = judgement.oracles.iter().filter(|o| o.checks == 0).map(|o| o.id.as_str()).collect();
+        assert_eq!(idle, ["S2", "S5", "S7", "S10", "L1", "L2", "M1", "M2"]);
+    }
+
+    #[test]
+    fn an_empty_run_is_vacuous() {
+        assert_eq!(judge(&RunRecord::default()).verdict, Verdict::Vacuous);
+    }
+
+    #[test]
+    fn the_gravest_finding_names_the_run() {
+        let mut lossy = good();
+        let mut h = History { ops: lossy.history };
+        h.stat("/d/f").span(4, 5).acked_with(3, Answer::Refused(Refusal::NotFound));
+        lossy.history = h.ops;
+        let crash = vec!["master-0 panicked".to_string()];
+        let beyond = Core::Beyond { from: at(50), until: None, why: "two of three off".into() };
+        for (record, want) in [
+            (RunRecord { crashes: crash.clone(), ..lossy }, Verdict::Safety),
+            (RunRecord { crashes: crash, trace_hashes: vec![1, 2], ..good() }, Verdict::Crash),
+            (RunRecord { trace_hashes: vec![1, 2], ..good() }, Verdict::Nondeterministic),
+            (RunRecord { over_budget: Some("events".into()), deadlock: Some(vec![]), ..good() }, Verdict::OverBudget),
+            (RunRecord { deadlock: Some(vec![]), ..good() }, Verdict::Liveness),
+            (RunRecord { core: beyond, ..good() }, Verdict::ExpectedUnavailability),
+        ] {
+            assert_eq!(judge(&record).verdict, want);
+        }
+    }
 }

@@ -1,11 +1,32 @@
 //! What must be true: pure functions over client history and observations. No waiting, no chance, no I/O, no knowledge of
 //! the faults that were injected.
+//!
+//! | property | source | module |
+//! |---|---|---|
+//! | S1 metadata operations are linearizable, unknown outcomes included | Herlihy and Wing 1990; Wing and Gong 1993; Lowe 2017; Alluxio's operation ids | [`linearizable`] |
+//! | S2 what was acknowledged is there after any tolerated failure | Raft's state machine safety; Alluxio acknowledges after the journal's flush | [`durability`] |
+//! | S3 nothing is resurrected or applied twice | Alluxio's `operationId` and retry cache | [`once`] |
+//! | S4 one leader acknowledges in a term, terms grow, deposed leaders are fenced | Raft figure 3.2; RATIS-2154 | [`leadership`] |
+//! | S5 logs agree, equal state at equal index, committed stays | Raft figure 3.2; Alluxio PR 8310, RATIS-2245 | [`agreement`] |
+//! | S7 a read gives the bytes of one legal version, in time | Alluxio issue 9151; JuiceFS PR 6192 | [`bytes`] |
+//! | S10 corruption is detected or repaired, never served | JuiceFS issue 5981 | [`corruption`] |
+//! | L1 a leader within the bound, L2 operations end, L5 no deadlock | Alluxio issue 16725, PR 16042 | [`liveness`] |
+//! | M1 the same seed, the same trace; M2 every fault acts | FoundationDB's and TigerBeetle's simulators | [`meta`] |
 
+pub mod agreement;
+pub mod bytes;
+pub mod corruption;
+pub mod durability;
+pub mod facts;
 pub mod history;
 pub mod judge;
+pub mod leadership;
 pub mod linearizable;
+pub mod liveness;
+pub mod meta;
 pub mod model;
 pub mod observation;
+pub mod once;
 pub mod record;
 pub mod verdict;
 pub mod violation;

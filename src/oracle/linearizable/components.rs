@@ -45,6 +45,7 @@ impl<'a> Components<'a> {
                 if solid.since(path).is_some() {
                     continue;
                 }
+                groups.joined |= path == "/";
                 groups.taint(path, i);
                 let below = format!("{path}/");
                 for other in mentioned.range(below.as_str()..).take_while(|p| p.starts_with(&below)) {

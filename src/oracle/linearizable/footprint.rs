@@ -171,11 +171,9 @@ impl Solid {
         }
     }
 
-    /// The position from which on `path` is a directory for good; none if it may go away or nothing proves it.
+    /// The position from which on `path` is a directory for good; none if it may go away or nothing proves it. The root
+    /// stands for "anywhere" ([`Whereabouts`]) and is never solid.
     pub fn since(&self, path: &str) -> Option<usize> {
-        if path == "/" {
-            return Some(0);
-        }
         let since = self.since.get(path)?;
         let mut at = path;
         while at != "/" {

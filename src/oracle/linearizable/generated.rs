@@ -206,7 +206,8 @@ proptest! {
 
     #[test]
     fn a_certainly_wrong_answer_is_found(seed: u64, ops in 20usize..60) {
-        let mut history = generate(seed, ops, 8, 3);
+        // With unknown changes about, a new inode may well be at an old path.
+        let mut history = generate(seed, ops, u64::MAX, 3);
         // An inode number that nothing ever had, on an answer about something that an earlier answer showed.
         let mut known = std::collections::BTreeSet::new();
         for op in &mut history {

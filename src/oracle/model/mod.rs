@@ -186,14 +186,16 @@ impl Model {
                 }
             }
             Call::Rename { from, to } if from != to => self.rename(from, to, ordinal),
-            Call::Delete { path, .. } => drop(self.cut(path, ordinal)),
+            Call::Delete { path, .. } => {
+                let _removed = self.cut(path, ordinal);
+            }
             Call::Rename { .. } | Call::Stat { .. } | Call::List { .. } | Call::Read { .. } => {}
         }
     }
 
     fn rename(&mut self, from: &str, to: &str, ordinal: u32) {
         let Some(node) = self.cut(from, ordinal) else { return };
-        drop(self.cut(to, ordinal));
+        let _replaced = self.cut(to, ordinal);
         let (parent, name) = split(to);
         if let Ok(parent) = self.walk(parent) {
             self.set(node, Attr { maker: ordinal, remover: NOBODY, ..*self.attr(node) });
