@@ -178,7 +178,9 @@ impl FileSystemClient {
             *attempts += 1;
             match leader.channel.call(request, within).await {
                 Ok(reply) => {
-                    self.finder.believe(reply.term);
+                    if !matches!(reply.result, Err(FsError::NotLeader { .. })) {
+                        self.finder.believe(reply.term);
+                    }
                     match reply.result {
                         Err(FsError::Unavailable(why)) => {
                             let since = *unavailable_since.get_or_insert_with(Instant::now);
@@ -190,6 +192,9 @@ impl FileSystemClient {
                         }
                         Err(error) if error.retryable() => {
                             self.finder.forget(&leader);
+                            if let FsError::NotLeader { hint: Some(hint) } = &error {
+                                self.finder.suggest(hint.clone());
+                            }
                             last = error;
                         }
                         _ => return Ok(reply),

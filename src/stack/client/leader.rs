@@ -62,13 +62,15 @@ struct State {
     term: u64,
     /// The address to ask last.
     last: Option<String>,
+    /// The address to ask first in the next round.
+    first: Option<String>,
     chance: Stream,
 }
 
 impl LeaderFinder {
     /// `masters`: rpc addresses, in the order in which they are asked.
     pub fn new(masters: impl IntoIterator<Item = String>, times: LeaderTimes) -> Self {
-        let state = State { leader: None, term: 0, last: None, chance: chance::stream("leader-finder") };
+        let state = State { leader: None, term: 0, last: None, first: None, chance: chance::stream("leader-finder") };
         Self {
             masters: masters.into_iter().map(Channel::new).collect(),
             times,
@@ -104,6 +106,11 @@ impl LeaderFinder {
         }
     }
 
+    /// Asks `address` first in the next round, if it is one of the masters: another one named it as the leader.
+    pub fn suggest(&self, address: String) {
+        lock(&self.state).first = Some(address);
+    }
+
     /// Notes the term of a reply given as leader; one of an older term than already seen says false: do not believe it.
     /// Terms of followers do not count: one that is cut off raises its own for ever.
     pub fn believe(&self, term: u64) -> bool {
@@ -133,21 +140,26 @@ impl LeaderFinder {
     /// Asks each master once.
     async fn round(&self) -> Option<Leader> {
         let mut to_ask = order(self.masters.len(), |i| self.is_last(i));
+        if let Some(first) = lock(&self.state).first.take() {
+            self.ask_next(&mut to_ask, &first);
+        }
         while let Some(i) = to_ask.first().copied() {
             to_ask.remove(0);
             match self.ask(&self.masters[i]).await {
                 Asked::Leads(leader) => return Some(leader),
-                Asked::Hint(hint) => {
-                    // Ask next where the hint points, unless that master has been asked already.
-                    if let Some(at) = to_ask.iter().position(|i| self.masters[*i].address() == hint) {
-                        let hinted = to_ask.remove(at);
-                        to_ask.insert(0, hinted);
-                    }
-                }
+                Asked::Hint(hint) => self.ask_next(&mut to_ask, &hint),
                 Asked::Nothing => {}
             }
         }
         None
+    }
+
+    /// Moves a master to the front, unless it has been asked already.
+    fn ask_next(&self, to_ask: &mut Vec<usize>, address: &str) {
+        if let Some(at) = to_ask.iter().position(|i| self.masters[*i].address() == address) {
+            let hinted = to_ask.remove(at);
+            to_ask.insert(0, hinted);
+        }
     }
 
     fn is_last(&self, i: usize) -> bool {
