@@ -42,6 +42,8 @@ pub trait Engine {
     /// False when the calling task's process is dead: its destructors are running and must change nothing.
     fn alive(&self) -> bool;
 
+    /// World time, whatever the hosts' clocks show. For the harness's own records; programs have no such clock.
+    fn world_time(&self) -> SimTime;
     /// The calling host's monotonic clock: world time, scaled by the host's drift.
     fn now(&self) -> SimTime;
     /// The calling host's wall clock since the Unix epoch: offset, drift and jumps included.
@@ -226,6 +228,11 @@ impl Drop for Entered {
 /// Whether this thread runs a simulated world.
 pub fn simulated() -> bool {
     WORLD.try_with(|w| w.borrow().is_some()).unwrap_or(false)
+}
+
+/// Time of this thread's world, for the harness's records; zero outside of a world.
+pub fn world_now() -> SimTime {
+    with_engine(|e| e.world_time()).unwrap_or_default()
 }
 
 /// Runs `f` on the world of this thread; `None` where tokio is the backend.

@@ -2,7 +2,11 @@
 
 pub mod scenario;
 
+pub mod cluster;
+pub mod faults;
+pub mod watch;
 pub mod workload;
+pub mod story;
 
 pub mod outcome;
 
@@ -10,10 +14,22 @@ pub mod progress;
 
 use std::io::Write;
 
+use tracing_subscriber::filter::LevelFilter;
+
+use self::outcome::Outcome;
+use self::progress::Progress;
+use self::scenario::Scenario;
+use self::story::Story;
 use crate::base::Seed;
-use outcome::Outcome;
-use progress::Progress;
-use scenario::Scenario;
+use crate::base::planted::plant;
+use crate::oracle::Violation;
+use crate::rt::interpose;
+use crate::rt::log::WorldLog;
+use crate::trace::Recorder;
+use crate::world::engine::Budget;
+use crate::world::engine::glass::net::config::NetConfig;
+use crate::world::engine::glass::{self, Glass};
+use crate::world::lab::Lab;
 
 /// How to run a scenario.
 #[derive(Default)]
@@ -27,8 +43,29 @@ pub struct Options {
 /// Runs a scenario once in this process. Another run may follow, but statics of libraries are warm by then: repeatable
 /// runs are the first of their process.
 pub fn run(scenario: &Scenario, options: Options, progress: &mut dyn Progress) -> Outcome {
-    let _ = progress;
-    let mut outcome = Outcome::new(scenario, options.seed);
-    outcome.violations.push(crate::oracle::Violation::NothingChecked { what: "no cluster was formed".into() });
-    outcome
+    let seed = options.seed;
+    interpose::begin(seed);
+    let bugs: Vec<_> = scenario.spec.planted.iter().map(|planted| planted.0).collect();
+    let _plant = match plant(&bugs) {
+        Ok(plant) => plant,
+        Err(why) => {
+            let mut outcome = Outcome::new(scenario, seed);
+            outcome.violations.push(Violation::NothingChecked { what: why });
+            return outcome;
+        }
+    };
+    let spec = &scenario.spec;
+    let schedule = match spec.parameters.schedule {
+        scenario::params::Schedule::Random => glass::Schedule::Seeded,
+        scenario::params::Schedule::Fifo => glass::Schedule::Fifo,
+    };
+    let budget = Budget {
+        events: spec.limits.events,
+        trace_bytes: spec.limits.trace.get(),
+        polls_at_once: spec.limits.events_per_second,
+    };
+    let world = Glass::new(seed, schedule, budget, NetConfig::default(), Recorder::new(options.trace));
+    let lab = Lab::new(seed, world);
+    let _log = WorldLog::install(LevelFilter::INFO);
+    Story::new(scenario, seed, lab, progress).run()
 }

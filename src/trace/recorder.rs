@@ -7,7 +7,7 @@ use super::hash::{Digest, Rolling};
 use super::{Event, Kind};
 use crate::base::{HostId, SimTime};
 
-/// Events kept in memory for the report of a failing run.
+/// Events kept in memory for the report of a failing run; turns of tasks are not among them.
 pub const RING: usize = 512;
 
 /// The trace of one run.
@@ -41,10 +41,13 @@ impl Recorder {
         if self.out.is_some() {
             self.write(&event);
         }
-        if self.ring.len() == RING {
-            self.ring.pop_front();
+        // Turns of tasks are most of a trace and tell a reader least.
+        if !matches!(event.kind, Kind::Poll(_) | Kind::Spawn(..) | Kind::End(_)) {
+            if self.ring.len() == RING {
+                self.ring.pop_front();
+            }
+            self.ring.push_back(event);
         }
-        self.ring.push_back(event);
     }
 
     #[cold]
@@ -73,7 +76,7 @@ impl Recorder {
         self.written
     }
 
-    /// The last events, oldest first.
+    /// The last events but for turns of tasks, oldest first.
     pub fn recent(&self) -> impl Iterator<Item = &Event> {
         self.ring.iter()
     }
@@ -93,14 +96,14 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::TaskId;
+    use crate::base::{ProcessId, TaskId};
 
     #[test]
     fn the_ring_is_bounded_and_the_hash_sees_all() {
         let mut r = Recorder::default();
         let mut before = r.digest();
         for n in 0..RING as u64 * 2 {
-            r.record(SimTime(n), None, Kind::Poll(TaskId(n)));
+            r.record(SimTime(n), None, Kind::Exit(ProcessId(n as u32), "killed"));
             assert_ne!(r.digest(), before);
             before = r.digest();
         }

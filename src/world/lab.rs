@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::disk::Disks;
 use super::engine::{Exit, World};
-use crate::base::{ProcessId, Seed};
+use crate::base::{ProcessId, Seed, SimTime};
 use crate::rt::backend::{Backend, Engine, Entered, enter};
 
 /// The world of this thread.
@@ -35,6 +35,11 @@ impl<W: World + 'static> Lab<W> {
         let engine: Rc<dyn Engine> = world.clone();
         let entered = enter(Backend { engine, files: disks.clone() });
         Self { world, disks, _entered: entered }
+    }
+
+    /// World time.
+    pub fn now(&self) -> SimTime {
+        self.world.world_now()
     }
 }
 

@@ -38,6 +38,8 @@ struct State {
     versions: u64,
     under_store: Vec<UfsVersion>,
     recent: VecDeque<String>,
+    acked: u64,
+    last_ack: Option<SimTime>,
 }
 
 impl Recorder {
@@ -59,6 +61,16 @@ impl Recorder {
     /// Calls that began and have not ended, those of dead clients included.
     pub fn pending(&self) -> usize {
         lock(&self.state).under_way.len()
+    }
+
+    /// Changes acknowledged so far, refusals left out.
+    pub fn acked(&self) -> u64 {
+        lock(&self.state).acked
+    }
+
+    /// When the last change was acknowledged.
+    pub fn last_ack(&self) -> Option<SimTime> {
+        lock(&self.state).last_ack
     }
 
     /// How many operations there are.
@@ -158,6 +170,10 @@ impl Recorder {
         }
         let operation = &mut state.operations[at];
         (operation.attempts, operation.outcome) = (attempts, Outcome::of(returned, reply));
+        if operation.acked_change() {
+            state.acked += 1;
+            state.last_ack = Some(returned);
+        }
     }
 
     /// The end of a `Blocks` call, as a `Stat`. `IsADirectory` is left out: a stat would have told the directory.

@@ -12,6 +12,6 @@ pub mod core;
 
 pub mod command;
 
-pub use command::{CommandError, OperatorCommand, Printed};
+pub use command::{CommandError, OperatorCommand, Printed, run_line};
 pub use core::{Audit, ClientOptions, FileSystemClient, NoAudit, Replied};
 pub use leader::{Leader, LeaderFinder, LeaderTimes};

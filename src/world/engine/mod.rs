@@ -119,13 +119,17 @@ impl Exit {
 /// A simulated world as the harness sees it. All calls come from outside of tasks.
 pub trait World: Engine {
     /// World time, whatever the hosts' clocks show.
-    fn world_now(&self) -> SimTime;
+    fn world_now(&self) -> SimTime {
+        self.world_time()
+    }
     /// Adds a host that is powered and runs nothing. `name` resolves to `ip`.
     fn add_host(&self, name: &str, ip: Ipv4Addr) -> HostId;
     /// The host's name.
     fn host_name(&self, host: HostId) -> String;
     /// Gives a restarted host another address; `name` resolves to it from now on.
     fn set_address(&self, host: HostId, ip: Ipv4Addr);
+    /// Drift and offset now.
+    fn clock(&self, host: HostId) -> Clock;
     /// Sets drift and offset from now on. The monotonic clock goes on from where it is; the wall clock jumps.
     fn set_clock(&self, host: HostId, clock: Clock);
     /// Adds or replaces a name; no addresses make it unknown.
@@ -167,8 +171,8 @@ pub trait World: Engine {
     fn power_on(&self, host: HostId);
     /// Stops a process in its tracks (a GC pause); the kernel goes on for it.
     fn freeze(&self, process: ProcessId);
-    /// Lets a frozen process go on.
-    fn thaw(&self, process: ProcessId);
+    /// Lets a frozen process go on; gives how many of its tasks had become ready meanwhile.
+    fn thaw(&self, process: ProcessId) -> usize;
     /// Called when a process ends, so that whoever keeps state for it can let go. One hook a world.
     fn on_exit(&self, hook: Box<dyn Fn(HostId, ProcessId, Exit)>);
 

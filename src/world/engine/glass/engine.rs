@@ -52,6 +52,10 @@ impl Engine for Glass {
         self.current.get().is_none_or(|running| running.alive)
     }
 
+    fn world_time(&self) -> SimTime {
+        self.now.get()
+    }
+
     fn now(&self) -> SimTime {
         let world = self.now.get();
         match self.current.get() {

@@ -16,7 +16,7 @@ pub(super) struct Host {
     pub ip: Ipv4Addr,
     pub powered: bool,
     pub incarnations: u32,
-    clock: Clock,
+    pub clock: Clock,
     /// Where the monotonic clock last changed its rate: world time and host time then.
     since: (SimTime, SimTime),
 }

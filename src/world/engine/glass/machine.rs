@@ -54,10 +54,6 @@ impl Glass {
 }
 
 impl World for Glass {
-    fn world_now(&self) -> SimTime {
-        self.now.get()
-    }
-
     fn add_host(&self, name: &str, ip: Ipv4Addr) -> HostId {
         let host = self.hosts.borrow_mut().add(name, ip);
         self.with_net(|net, _| net.add_host(host, name, ip));
@@ -71,6 +67,10 @@ impl World for Glass {
     fn set_address(&self, host: HostId, ip: Ipv4Addr) {
         self.hosts.borrow_mut().host_mut(host).ip = ip;
         self.with_net(|net, ctx| net.set_address(ctx, host, ip));
+    }
+
+    fn clock(&self, host: HostId) -> Clock {
+        self.hosts.borrow().host(host).clock
     }
 
     fn set_clock(&self, host: HostId, clock: Clock) {
@@ -190,7 +190,7 @@ impl World for Glass {
         self.hosts.borrow_mut().process_mut(process).frozen = true;
     }
 
-    fn thaw(&self, process: ProcessId) {
+    fn thaw(&self, process: ProcessId) -> usize {
         let stalled = {
             let mut hosts = self.hosts.borrow_mut();
             let p = hosts.process_mut(process);
@@ -198,11 +198,13 @@ impl World for Glass {
             std::mem::take(&mut p.stalled)
         };
         let mut tasks = self.tasks.borrow_mut();
+        let late = stalled.len();
         for index in stalled {
             let (task, slot) = tasks.by_index(index);
             slot.queued = false;
             tasks.wake(task);
         }
+        late
     }
 
     fn on_exit(&self, hook: Box<dyn Fn(HostId, ProcessId, Exit)>) {

@@ -1,7 +1,11 @@
 //! The event queue: what happens when, earliest first, and in order of asking among equals.
 //!
-//! A four-ary heap of small keys over a slab of payloads. Cancelling frees the payload at once and leaves its key behind;
-//! dead keys are swept when they outnumber the live ones, so the queue stays proportional to what is pending.
+//! A hierarchical timing wheel over the bits of the time (Varghese and Lauck), six bits a level, as a radix heap: an event
+//! lies at the level of the highest digit in which its time differs from the last one popped, and moves down when that
+//! digit's turn comes. Nothing may be added before the last time popped. Cancelling frees the payload at once and leaves a
+//! node behind; dead nodes are swept when they outnumber the live ones.
+
+use std::collections::VecDeque;
 
 use crate::base::SimTime;
 
@@ -11,60 +15,73 @@ pub struct EventKey(pub u64);
 
 #[derive(Clone, Copy)]
 struct Node {
-    at: SimTime,
-    order: u64,
+    at: u64,
     slot: u32,
     generation: u32,
 }
 
-impl Node {
-    fn before(&self, other: &Self) -> bool {
-        (self.at, self.order) < (other.at, other.order)
-    }
-}
-
-struct Slot<E> {
+struct Payload<E> {
     generation: u32,
     event: Option<E>,
 }
 
+const DIGIT_BITS: u32 = 6;
+const DIGITS: usize = 1 << DIGIT_BITS;
+const LEVELS: usize = 64usize.div_ceil(DIGIT_BITS as usize);
+
+struct Level {
+    /// One bit for each slot that holds nodes.
+    occupied: u64,
+    slots: [VecDeque<Node>; DIGITS],
+}
+
 /// Pending events with payload `E`.
 pub struct Queue<E> {
-    heap: Vec<Node>,
-    slots: Vec<Slot<E>>,
+    levels: Vec<Level>,
+    /// One bit for each level that holds nodes.
+    occupied: u16,
+    last: u64,
+    payloads: Vec<Payload<E>>,
     free: Vec<u32>,
-    order: u64,
+    live: usize,
     dead: usize,
 }
 
 impl<E> Default for Queue<E> {
     fn default() -> Self {
-        Self { heap: Vec::new(), slots: Vec::new(), free: Vec::new(), order: 0, dead: 0 }
+        let level = || Level { occupied: 0, slots: std::array::from_fn(|_| VecDeque::new()) };
+        Self {
+            levels: (0..LEVELS).map(|_| level()).collect(),
+            occupied: 0,
+            last: 0,
+            payloads: Vec::new(),
+            free: Vec::new(),
+            live: 0,
+            dead: 0,
+        }
     }
 }
 
-const ARITY: usize = 4;
-
 impl<E> Queue<E> {
-    /// Adds an event.
+    /// Adds an event. `at` must not lie before the last time popped.
     pub fn push(&mut self, at: SimTime, event: E) -> EventKey {
+        debug_assert!(at.0 >= self.last, "an event in the past");
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, event: None });
-            (self.slots.len() - 1) as u32
+            self.payloads.push(Payload { generation: 0, event: None });
+            (self.payloads.len() - 1) as u32
         });
-        let entry = &mut self.slots[slot as usize];
-        entry.event = Some(event);
-        let generation = entry.generation;
-        self.heap.push(Node { at, order: self.order, slot, generation });
-        self.order += 1;
-        self.rise(self.heap.len() - 1);
+        let payload = &mut self.payloads[slot as usize];
+        payload.event = Some(event);
+        let generation = payload.generation;
+        self.place(Node { at: at.0.max(self.last), slot, generation });
+        self.live += 1;
         EventKey(u64::from(generation) << 32 | u64::from(slot))
     }
 
     /// The pending event of `key`.
     pub fn get_mut(&mut self, key: EventKey) -> Option<&mut E> {
-        let slot = self.slots.get_mut(key.0 as u32 as usize)?;
-        if slot.generation == (key.0 >> 32) as u32 { slot.event.as_mut() } else { None }
+        let payload = self.payloads.get_mut(key.0 as u32 as usize)?;
+        if payload.generation == (key.0 >> 32) as u32 { payload.event.as_mut() } else { None }
     }
 
     /// Takes a pending event back.
@@ -72,101 +89,122 @@ impl<E> Queue<E> {
         self.get_mut(key)?;
         let event = self.release(key.0 as u32);
         self.dead += 1;
-        if self.dead > 1024 && self.dead * 2 > self.heap.len() {
+        if self.dead > 1024 && self.dead > self.live {
             self.sweep();
         }
         event
     }
 
-    /// When the next event is due.
-    pub fn next_at(&mut self) -> Option<SimTime> {
-        self.drop_dead();
-        self.heap.first().map(|node| node.at)
-    }
-
     /// The next event, if it is due by `until`.
     pub fn pop_due(&mut self, until: SimTime) -> Option<(SimTime, E)> {
-        if self.next_at()? > until {
-            return None;
+        while self.occupied != 0 {
+            let level = self.occupied.trailing_zeros() as usize;
+            let digit = self.levels[level].occupied.trailing_zeros() as usize;
+            if level > 0 {
+                self.spread(level, digit, until.0)?;
+                continue;
+            }
+            // All nodes of a slot of the lowest level have one and the same time.
+            let Some(&node) = self.levels[0].slots[digit].front() else {
+                self.vacate(0, digit);
+                continue;
+            };
+            let dead = self.is_dead(&node);
+            if !dead && node.at > until.0 {
+                return None;
+            }
+            self.levels[0].slots[digit].pop_front();
+            if self.levels[0].slots[digit].is_empty() {
+                self.vacate(0, digit);
+            }
+            if dead {
+                self.dead -= 1;
+                continue;
+            }
+            self.last = node.at;
+            let event = self.release(node.slot)?;
+            return Some((SimTime(node.at), event));
         }
-        let node = self.pop_node()?;
-        self.release(node.slot).map(|event| (node.at, event))
+        None
     }
 
     /// How many events are pending.
     pub fn len(&self) -> usize {
-        self.heap.len() - self.dead
+        self.live
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.live == 0
+    }
+
+    fn place(&mut self, node: Node) {
+        let differs = node.at ^ self.last;
+        let level = (63 - (differs | 1).leading_zeros()) / DIGIT_BITS;
+        let digit = (node.at >> (level * DIGIT_BITS)) as usize % DIGITS;
+        let level = level as usize;
+        self.levels[level].slots[digit].push_back(node);
+        self.levels[level].occupied |= 1 << digit;
+        self.occupied |= 1 << level;
+    }
+
+    /// Moves the nodes of a slot to lower levels, counted from the earliest of them; nothing if that is not due.
+    fn spread(&mut self, level: usize, digit: usize, until: u64) -> Option<()> {
+        let mut nodes = std::mem::take(&mut self.levels[level].slots[digit]);
+        let earliest = nodes.iter().filter(|node| !self.is_dead(node)).map(|node| node.at).min();
+        if earliest.is_some_and(|at| at > until) {
+            self.levels[level].slots[digit] = nodes;
+            return None;
+        }
+        self.vacate(level, digit);
+        if let Some(earliest) = earliest {
+            self.last = earliest;
+        }
+        // Order among equal times is kept: they move together, first to last.
+        for node in nodes.drain(..) {
+            if self.is_dead(&node) {
+                self.dead -= 1;
+            } else {
+                self.place(node);
+            }
+        }
+        // The room is kept for the next time round.
+        self.levels[level].slots[digit] = nodes;
+        Some(())
+    }
+
+    fn vacate(&mut self, level: usize, digit: usize) {
+        self.levels[level].occupied &= !(1 << digit);
+        if self.levels[level].occupied == 0 {
+            self.occupied &= !(1 << level);
+        }
     }
 
     fn release(&mut self, slot: u32) -> Option<E> {
-        let entry = &mut self.slots[slot as usize];
-        entry.generation = entry.generation.wrapping_add(1);
+        let payload = &mut self.payloads[slot as usize];
+        payload.generation = payload.generation.wrapping_add(1);
         self.free.push(slot);
-        entry.event.take()
+        self.live -= 1;
+        payload.event.take()
     }
 
     fn is_dead(&self, node: &Node) -> bool {
-        self.slots[node.slot as usize].generation != node.generation
-    }
-
-    fn drop_dead(&mut self) {
-        while self.dead > 0 && self.heap.first().is_some_and(|node| self.is_dead(node)) {
-            self.pop_node();
-            self.dead -= 1;
-        }
+        self.payloads[node.slot as usize].generation != node.generation
     }
 
     fn sweep(&mut self) {
-        let mut heap = std::mem::take(&mut self.heap);
-        heap.retain(|node| !self.is_dead(node));
-        self.heap = heap;
+        let payloads = &self.payloads;
+        for level in &mut self.levels {
+            for slot in &mut level.slots {
+                slot.retain(|node| payloads[node.slot as usize].generation == node.generation);
+            }
+        }
         self.dead = 0;
-        for i in (0..self.heap.len().div_ceil(ARITY)).rev() {
-            self.sink(i);
-        }
     }
 
-    fn pop_node(&mut self) -> Option<Node> {
-        let last = self.heap.pop()?;
-        let Some(first) = self.heap.first_mut() else { return Some(last) };
-        let node = std::mem::replace(first, last);
-        self.sink(0);
-        Some(node)
-    }
-
-    fn rise(&mut self, mut i: usize) {
-        let node = self.heap[i];
-        while i > 0 {
-            let parent = (i - 1) / ARITY;
-            if !node.before(&self.heap[parent]) {
-                break;
-            }
-            self.heap[i] = self.heap[parent];
-            i = parent;
-        }
-        self.heap[i] = node;
-    }
-
-    fn sink(&mut self, mut i: usize) {
-        let Some(&node) = self.heap.get(i) else { return };
-        loop {
-            let first = i * ARITY + 1;
-            let children = first..(first + ARITY).min(self.heap.len());
-            let Some(least) = children.reduce(|a, b| if self.heap[b].before(&self.heap[a]) { b } else { a }) else {
-                break;
-            };
-            if !self.heap[least].before(&node) {
-                break;
-            }
-            self.heap[i] = self.heap[least];
-            i = least;
-        }
-        self.heap[i] = node;
+    #[cfg(test)]
+    fn nodes(&self) -> usize {
+        self.levels.iter().flat_map(|level| &level.slots).map(VecDeque::len).sum()
     }
 }
 
@@ -208,32 +246,50 @@ mod tests {
             let key = q.push(SimTime(1_000_000 + n), n);
             q.cancel(key);
         }
-        assert!(q.is_empty() && q.heap.len() < 2048 && q.slots.len() < 4);
+        assert!(q.is_empty() && q.nodes() < 2048 && q.payloads.len() < 4);
+    }
+
+    #[test]
+    fn peeking_past_the_end_of_a_run_leaves_room_for_earlier_events() {
+        let mut q = Queue::default();
+        q.push(SimTime(1 << 40), 'z');
+        assert_eq!(q.pop_due(SimTime(1_000)), None);
+        q.push(SimTime(2_000), 'a');
+        assert_eq!(q.pop_due(SimTime::NEVER), Some((SimTime(2_000), 'a')));
+        assert_eq!(q.pop_due(SimTime::NEVER), Some((SimTime(1 << 40), 'z')));
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
-        /// Against a sorted map that knows nothing of heaps.
+        /// Against a sorted map that knows nothing of wheels. Times jump by up to `2^shift`.
         #[test]
-        fn agrees_with_a_sorted_map(ops in prop::collection::vec((0u8..4, 0u64..50), 0..2000)) {
+        fn agrees_with_a_sorted_map(
+            shift in 0u32..50,
+            ops in prop::collection::vec((0u8..4, any::<u64>()), 0..1500),
+        ) {
             let mut q = Queue::default();
             let mut model = BTreeMap::new();
             let mut keys = Vec::new();
+            let mut now = 0;
             for (n, (op, x)) in ops.into_iter().enumerate() {
+                let ahead = now + x % (1 << shift);
                 match op {
                     0 | 1 => {
-                        keys.push((q.push(SimTime(x), n), (x, n)));
-                        model.insert((x, n), n);
+                        keys.push((q.push(SimTime(ahead), n), (ahead, n)));
+                        model.insert((ahead, n), n);
                     }
                     2 if !keys.is_empty() => {
                         let (key, at) = keys.swap_remove(x as usize % keys.len());
                         prop_assert_eq!(q.cancel(key), model.remove(&at));
                     }
                     _ => {
-                        let due = model.first_key_value().filter(|(k, _)| k.0 <= x).map(|(k, v)| (*k, *v));
-                        let got = q.pop_due(SimTime(x));
+                        let due = model.first_key_value().filter(|(k, _)| k.0 <= ahead).map(|(k, v)| (*k, *v));
+                        let got = q.pop_due(SimTime(ahead));
                         prop_assert_eq!(got, due.map(|(k, v)| (SimTime(k.0), v)));
-                        due.map(|(k, _)| model.remove(&k));
+                        if let Some((k, _)) = due {
+                            model.remove(&k);
+                            now = k.0;
+                        }
                     }
                 }
                 prop_assert_eq!(q.len(), model.len());

@@ -1,0 +1,62 @@
+//! One host of the cluster and the life of the program on it.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crate::base::{HostId, ProcessId};
+use crate::sim::progress::ProcessState;
+use crate::sim::scenario::PlannedHost;
+use crate::stack::observe::Observer;
+use crate::world::disk::DiskId;
+
+/// How a member's program is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It runs.
+    Up,
+    /// It runs, but its tasks stand still.
+    Frozen,
+    /// It does not run; its host has power.
+    Stopped,
+    /// Its host has no power.
+    Dark,
+}
+
+/// A host with a role.
+pub struct Member {
+    /// Name, role, place within the role.
+    pub plan: PlannedHost,
+    /// Its host in the world.
+    pub host: HostId,
+    /// Its address.
+    pub ip: Ipv4Addr,
+    /// Its disk, if its role keeps anything.
+    pub disk: Option<DiskId>,
+    /// How it is.
+    pub life: Life,
+    /// Its program, if it ever ran.
+    pub process: Option<ProcessId>,
+    /// How often its program was started.
+    pub incarnation: u32,
+    /// How often its disk was replaced.
+    pub storage: u32,
+    /// What a master tells of itself; a new one each start.
+    pub observer: Arc<Observer>,
+}
+
+impl Member {
+    /// As progress shows it.
+    pub fn process_state(&self, cut_off: bool) -> ProcessState {
+        match self.life {
+            Life::Up if cut_off => ProcessState::CutOff,
+            Life::Up => ProcessState::Up,
+            Life::Frozen => ProcessState::Frozen,
+            Life::Stopped | Life::Dark => ProcessState::Down,
+        }
+    }
+
+    /// Whether its program runs, frozen or not.
+    pub fn running(&self) -> bool {
+        matches!(self.life, Life::Up | Life::Frozen)
+    }
+}

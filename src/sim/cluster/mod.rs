@@ -1,0 +1,178 @@
+//! The cluster of a run, built from the manifests: hosts, disks, links, and the lives of their programs.
+//!
+//! A thin piece that stands where the simulated Kubernetes will: it knows names, addresses and roles as Fluid gives them,
+//! and starts and stops programs. What the programs are is told by `programs.rs`.
+
+mod blocks;
+mod build;
+mod member;
+mod programs;
+mod target;
+
+use std::sync::Arc;
+
+pub use blocks::{BlockFile, block_files};
+pub use build::{build, latency, ratio};
+pub use member::{Life, Member};
+pub use programs::{JOURNAL_PORT, MASTER_PORT, Programs, WORKER_PORT, url_path};
+
+use crate::base::{HostId, SimTime};
+use crate::sim::scenario::target::Role;
+use crate::stack::observe::{MasterFacts, Observer};
+use crate::world::engine::World;
+use crate::world::engine::glass::Glass;
+use crate::world::lab::Lab;
+
+/// Hosts and what runs on them.
+pub struct Cluster {
+    /// All members: masters, workers, fuse clients, under-stores, in this order.
+    pub members: Vec<Member>,
+    programs: Programs,
+}
+
+impl Cluster {
+    /// Indexes of the members of a role.
+    pub fn of(&self, role: Role) -> impl Iterator<Item = usize> + '_ {
+        (0..self.members.len()).filter(move |&i| self.members[i].plan.role == role)
+    }
+
+    /// The programs' configurations.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// The member on a host.
+    pub fn on(&self, host: HostId) -> Option<usize> {
+        self.members.iter().position(|member| member.host == host)
+    }
+
+    /// Starts a member's program, with power if it had none. Nothing if it runs.
+    pub fn start(&mut self, lab: &Lab<Glass>, index: usize) {
+        let member = &mut self.members[index];
+        if member.running() {
+            return;
+        }
+        lab.world.power_on(member.host);
+        member.incarnation += 1;
+        member.observer = Arc::new(Observer::default());
+        let program = self.programs.program(member);
+        let name = member.plan.name.clone();
+        // The host has power: starting cannot fail.
+        member.process = lab.world.start(member.host, &name, program).ok();
+        member.life = Life::Up;
+    }
+
+    /// SIGKILL. Gives whether there was something to kill.
+    pub fn kill(&mut self, lab: &Lab<Glass>, index: usize) -> bool {
+        let member = &mut self.members[index];
+        let Some(process) = member.process.filter(|_| member.running()) else { return false };
+        lab.world.kill(process);
+        member.life = Life::Stopped;
+        true
+    }
+
+    /// SIGTERM. Gives whether there was somebody to tell.
+    pub fn terminate(&mut self, lab: &Lab<Glass>, index: usize) -> bool {
+        let member = &self.members[index];
+        let Some(process) = member.process.filter(|_| member.running()) else { return false };
+        lab.world.terminate(process);
+        true
+    }
+
+    /// Pulls the plug: unsynced data are gone. Gives whether there was power.
+    pub fn power_loss(&mut self, lab: &Lab<Glass>, index: usize) -> bool {
+        let member = &mut self.members[index];
+        if member.life == Life::Dark {
+            return false;
+        }
+        lab.world.power_loss(member.host);
+        lab.disks.power_loss(member.host);
+        member.life = Life::Dark;
+        true
+    }
+
+    /// Stops a program in its tracks.
+    pub fn freeze(&mut self, lab: &Lab<Glass>, index: usize) -> bool {
+        let member = &mut self.members[index];
+        let Some(process) = member.process.filter(|_| member.life == Life::Up) else { return false };
+        lab.world.freeze(process);
+        member.life = Life::Frozen;
+        true
+    }
+
+    /// Lets it go on; gives how many of its tasks were late.
+    pub fn thaw(&mut self, lab: &Lab<Glass>, index: usize) -> u64 {
+        let member = &mut self.members[index];
+        let Some(process) = member.process.filter(|_| member.life == Life::Frozen) else { return 0 };
+        member.life = Life::Up;
+        lab.world.thaw(process) as u64
+    }
+
+    /// Notes programs that ended by themselves.
+    pub fn notice_exits(&mut self, lab: &Lab<Glass>) -> Vec<usize> {
+        let mut ended = Vec::new();
+        for (index, member) in self.members.iter_mut().enumerate() {
+            if member.running() && member.process.is_some_and(|p| !lab.world.running(p)) {
+                member.life = Life::Stopped;
+                ended.push(index);
+            }
+        }
+        ended
+    }
+
+    /// The master that serves clients: of those that say so, the one with the highest term. A master that is frozen or
+    /// cut off may still believe that it serves; its term tells.
+    pub fn leader(&self) -> Option<usize> {
+        let serving = |i: usize| {
+            let member = &self.members[i];
+            let term = if member.running() { member.observer.look(|facts| facts.serving) } else { None };
+            term.map(|term| (term, i))
+        };
+        self.of(Role::Master).filter_map(serving).max().map(|(_, i)| i)
+    }
+
+    /// A master's facts, if its program runs.
+    pub fn facts(&self, index: usize) -> Option<MasterFacts> {
+        let member = &self.members[index];
+        member.running().then(|| member.observer.facts())
+    }
+
+    /// Names of members.
+    pub fn names(&self, indexes: &[usize]) -> Vec<String> {
+        indexes.iter().map(|&i| self.members[i].plan.name.clone()).collect()
+    }
+
+    /// When the world began to look as it does: for tables.
+    pub fn role_word(&self, index: usize) -> &'static str {
+        use crate::stack::observe::Role as Raft;
+        let member = &self.members[index];
+        match member.plan.role {
+            Role::Worker => "worker",
+            Role::Fuse => "fuse",
+            Role::UnderStore => "under-store",
+            Role::Master if !member.running() => "follower",
+            Role::Master => match member.observer.look(|facts| facts.role) {
+                Raft::Leader => "leader",
+                Raft::Candidate => "candidate",
+                Raft::Learner => "learner",
+                Raft::Follower | Raft::Down => "follower",
+            },
+        }
+    }
+
+    /// Start times of the programs at boot: each member a little after the other, as pods come up.
+    pub fn boot_order(&self, jitter: &mut crate::base::Stream) -> Vec<(SimTime, usize)> {
+        let mut order: Vec<_> = (0..self.members.len())
+            .map(|i| {
+                let late = match self.members[i].plan.role {
+                    Role::UnderStore => 0,
+                    Role::Master => jitter.range(0..=2_000),
+                    Role::Worker | Role::Fuse => jitter.range(1_000..=3_000),
+                };
+                (SimTime::from_millis(late), i)
+            })
+            .collect();
+        order.sort();
+        order
+    }
+}

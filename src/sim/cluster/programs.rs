@@ -1,0 +1,211 @@
+//! What each member runs: the stack's own programs, configured from the manifests and the scenario's parameters.
+//!
+//! Ports are those of Fluid's GooseFS range (26000-32000): the first one allocated is the masters' rpc port, as in the
+//! GooseFS document; the others follow in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Member;
+use crate::rt::backend::BoxFuture;
+use crate::rt::{select2, signal};
+use crate::sim::scenario::target::Role;
+use crate::sim::scenario::{Parameters, Scenario, url_host};
+use crate::stack::client::{ClientOptions, LeaderTimes};
+use crate::stack::journal::JournalConfig;
+use crate::stack::master::raft::{NodeId, Peer};
+use crate::stack::master::registry::RegistryTimes;
+use crate::stack::master::{Master, MasterConfig, RaftTimes};
+use crate::stack::observe::Observer;
+use crate::stack::ufs::{WebOptions, WebStore};
+use crate::stack::wire::{Medium, WorkerAddress};
+use crate::stack::worker::Worker;
+use crate::stack::worker::config::{Tuning, WorkerConfig};
+use crate::stack::worker::store::LevelConfig;
+use crate::stack::worker::store::plan::Level;
+use crate::world::web::{WebServer, WebTree};
+
+/// Clients and workers connect to masters here.
+pub const MASTER_PORT: u16 = 26000;
+/// Masters connect to masters here.
+pub const JOURNAL_PORT: u16 = 26002;
+/// Clients connect to workers here.
+pub const WORKER_PORT: u16 = 26003;
+
+const JOURNAL_DIR: &str = "/journal";
+const MILLIONTHS_PER_PERMILLE: u32 = 1_000;
+
+/// Configurations of all programs.
+pub struct Programs {
+    parameters: Parameters,
+    members: BTreeMap<NodeId, Peer>,
+    levels: Vec<LevelConfig>,
+    servers: BTreeMap<String, Arc<WebServer>>,
+}
+
+impl Programs {
+    pub(super) fn new(scenario: &Scenario, members: &[Member]) -> Self {
+        let masters = members.iter().filter(|member| member.plan.role == Role::Master);
+        let peer = |member: &Member| Peer {
+            rpc: format!("{}:{MASTER_PORT}", member.plan.name),
+            journal: format!("{}:{JOURNAL_PORT}", member.plan.name),
+        };
+        Self {
+            parameters: scenario.spec.parameters.clone(),
+            members: masters.map(|member| (node_id(member), peer(member))).collect(),
+            levels: levels(scenario),
+            servers: servers(scenario),
+        }
+    }
+
+    /// The masters' rpc addresses, in order.
+    pub fn master_addresses(&self) -> Vec<String> {
+        self.members.values().map(|peer| peer.rpc.clone()).collect()
+    }
+
+    /// The web server of an under-store's host.
+    pub fn server(&self, host: &str) -> Option<&Arc<WebServer>> {
+        self.servers.get(host)
+    }
+
+    /// How clients of the masters behave.
+    pub fn client_options(&self) -> ClientOptions {
+        let client = &self.parameters.client;
+        let mut options = ClientOptions::new(self.master_addresses());
+        options.leader = LeaderTimes { per_master: client.request_timeout.0, ..options.leader };
+        options.budget = client.retry_budget.0;
+        options.wait_base = client.retry_base.0;
+        options.wait_cap = client.retry_max.0;
+        options
+    }
+
+    /// How clients and workers reach under-stores.
+    pub fn web_options(&self) -> WebOptions {
+        WebOptions { plain_https: true, ..WebOptions::default() }
+    }
+
+    /// The program of a member, for its next start.
+    pub(super) fn program(&self, member: &Member) -> BoxFuture {
+        match member.plan.role {
+            Role::Master => Box::pin(master(self.master(member), self.web_options(), member.observer.clone())),
+            Role::Worker => Box::pin(worker(self.worker(member))),
+            // A mount waits for the clients that use it; the workload starts them on this host.
+            Role::Fuse => Box::pin(async {
+                let _ = signal::terminated().await;
+            }),
+            Role::UnderStore => Box::pin(web(self.servers.get(&member.plan.name).cloned(), member.ip)),
+        }
+    }
+
+    fn master(&self, member: &Member) -> MasterConfig {
+        let p = &self.parameters;
+        let at = |port| SocketAddr::new(member.ip.into(), port);
+        let bind = (at(MASTER_PORT), at(JOURNAL_PORT));
+        let mut config = MasterConfig::new(node_id(member), self.members.clone(), bind, JOURNAL_DIR);
+        config.journal = JournalConfig { segment_bytes: p.raft.segment_size.get(), ..config.journal };
+        config.raft = RaftTimes {
+            heartbeat: p.raft.heartbeat.0,
+            election_min: p.raft.election_timeout.min.0,
+            election_max: p.raft.election_timeout.max.0,
+            snapshot_every: p.raft.snapshot_every,
+            keep_entries: p.raft.keep_entries,
+            ..config.raft
+        };
+        config.safe_mode = p.master.safe_mode.0;
+        config.registry = RegistryTimes {
+            worker_timeout: p.master.worker_timeout.0,
+            detection_interval: p.master.lost_worker_detection.0,
+            ..config.registry
+        };
+        config.retry_cache = usize::try_from(p.master.retry_cache).unwrap_or(usize::MAX);
+        config.ufs_block_size = p.master.block_size.get();
+        config
+    }
+
+    fn worker(&self, member: &Member) -> WorkerConfig {
+        let p = &self.parameters.worker;
+        WorkerConfig {
+            address: WorkerAddress(format!("{}:{WORKER_PORT}", member.plan.name)),
+            listen: SocketAddr::new(member.ip.into(), WORKER_PORT),
+            masters: self.master_addresses(),
+            levels: self.levels.clone(),
+            tuning: Tuning { heartbeat: p.heartbeat.0, give_up_after: p.connect_retry.0, ..Tuning::default() },
+            web: self.web_options(),
+        }
+    }
+}
+
+/// Raft's id of a master: its ordinal, counted from 1.
+fn node_id(member: &Member) -> NodeId {
+    NodeId::from(member.plan.index) + 1
+}
+
+fn levels(scenario: &Scenario) -> Vec<LevelConfig> {
+    use crate::kube::fluid::api::MediumType;
+    let levels = scenario.runtime.spec.tieredstore.levels.iter().map(|level| {
+        let (high, low) = level.watermarks();
+        let (paths, quotas) = level.dirs().into_iter().unzip();
+        let medium = match level.mediumtype {
+            MediumType::Mem => Medium::Mem,
+            MediumType::Ssd => Medium::Ssd,
+            MediumType::Hdd => Medium::Hdd,
+        };
+        let permille = |millionths: u32| u64::from(millionths / MILLIONTHS_PER_PERMILLE);
+        let level = Level { medium, high_permille: permille(high), low_permille: permille(low), quotas };
+        LevelConfig { level, paths }
+    });
+    let mut levels: Vec<LevelConfig> = levels.collect();
+    levels.sort_by_key(|level| level.level.medium);
+    levels
+}
+
+fn servers(scenario: &Scenario) -> BTreeMap<String, Arc<WebServer>> {
+    let hosts: BTreeSet<&str> = scenario.spec.under_stores.iter().map(|store| url_host(&store.url)).collect();
+    let tree = |host: &str| {
+        let mut tree = WebTree::new();
+        for store in scenario.spec.under_stores.iter().filter(|store| url_host(&store.url) == host) {
+            let dir = url_path(&store.url).trim_end_matches('/');
+            for file in &store.files {
+                tree.put(&format!("{dir}/{}", file.path), file.size.get());
+            }
+        }
+        tree
+    };
+    hosts.into_iter().map(|host| (host.to_owned(), WebServer::new(tree(host)))).collect()
+}
+
+/// The path of a url: `/a/` in `https://mirror/a/`.
+pub fn url_path(url: &str) -> &str {
+    let after = url.split_once("://").map_or(url, |(_, rest)| rest);
+    after.find('/').map_or("/", |at| &after[at..])
+}
+
+async fn master(config: MasterConfig, web: WebOptions, observer: Arc<Observer>) {
+    let stop = async {
+        if signal::terminated().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let master = Master::new(config, Arc::new(WebStore::new(web)), observer);
+    if let Err(error) = master.run(stop).await {
+        tracing::error!(%error, "the master ends");
+    }
+}
+
+async fn worker(config: WorkerConfig) {
+    let run = async {
+        if let Err(error) = Worker::run(config).await {
+            tracing::error!(%error, "the worker ends");
+        }
+    };
+    select2(run, signal::terminated()).await;
+}
+
+async fn web(server: Option<Arc<WebServer>>, ip: std::net::Ipv4Addr) {
+    let Some(server) = server else { return };
+    let at = |port| SocketAddr::new(ip.into(), port);
+    if let Err(error) = server.run(vec![at(80), at(443)]).await {
+        tracing::error!(%error, "the web server ends");
+    }
+}

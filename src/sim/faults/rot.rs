@@ -1,0 +1,22 @@
+//! Bit rot: flips bits in the cached blocks of a worker, behind its back.
+
+use crate::base::Stream;
+use crate::sim::cluster::{Cluster, block_files};
+use crate::world::engine::glass::Glass;
+use crate::world::lab::Lab;
+
+/// Flips one bit in each of up to `most` cached blocks of a member (in all of them if not given). Gives how many
+/// blocks were damaged.
+pub fn blocks(lab: &Lab<Glass>, cluster: &Cluster, member: usize, most: Option<u32>, chance: &mut Stream) -> u64 {
+    let Some(disk) = cluster.members[member].disk else { return 0 };
+    let mut files = block_files(lab, cluster, member);
+    chance.shuffle(&mut files);
+    files.truncate(most.map_or(usize::MAX, |n| n as usize));
+    let mut damaged = 0;
+    for file in files {
+        let offset = chance.range(file.payload.start..=file.payload.end.saturating_sub(1));
+        let bit = 1 << chance.below(8);
+        damaged += u64::from(lab.disks.rot(disk, &file.path, offset, bit).is_ok());
+    }
+    damaged
+}

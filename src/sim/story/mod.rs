@@ -1,0 +1,220 @@
+//! The course of one run: phases in order, time in slices, and everything that is looked at in between.
+//!
+//! boot -> safety (the steps, under load) -> heal -> converge -> serve -> settle, then the record for the oracles.
+
+mod core;
+mod load;
+mod phases;
+mod record;
+mod steps;
+
+use std::time::Duration;
+
+use super::cluster::{Cluster, build};
+use super::faults::{Aim, Faults};
+use super::outcome::{Outcome, Phase, PhaseTime};
+use super::progress::{Load, Progress};
+use super::scenario::{Fault, Scenario};
+use super::watch::Watch;
+use crate::base::{Seed, SimTime, Stream};
+use crate::oracle::{FinalTree, Goal};
+use crate::trace::Kind;
+use crate::world::engine::glass::Glass;
+use crate::world::engine::{Stop, World};
+use crate::world::lab::Lab;
+
+use self::core::CoreWatch;
+use self::load::Workload;
+
+/// Time between two looks at the cluster: the resolution of failover times.
+pub const SLICE: Duration = Duration::from_millis(20);
+
+/// A program that ended by itself is started again after this long: a kubelet's first back-off.
+const RESTART_AFTER: Duration = Duration::from_secs(10);
+
+/// Why a run ends before its story does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// A budget is spent: which.
+    OverBudget(String),
+    /// Nothing is scheduled while operations are pending: the tasks and what they wait for.
+    Deadlock(Vec<String>),
+    /// The story cannot go on: why.
+    Stuck(String),
+}
+
+/// A run under way.
+pub struct Story<'a> {
+    scenario: &'a Scenario,
+    seed: Seed,
+    lab: Lab<Glass>,
+    cluster: Cluster,
+    faults: Faults,
+    watch: Watch,
+    core: CoreWatch,
+    workload: Workload,
+    progress: &'a mut dyn Progress,
+    outcome: Outcome,
+    /// Picks whom a step means where one of several is meant.
+    chance: Stream,
+    /// Programs to be started again: when, which.
+    restarts: Vec<(SimTime, usize)>,
+    goals: Vec<Goal>,
+    final_tree: Option<FinalTree>,
+    healed: Option<SimTime>,
+    phase: Option<(Phase, SimTime)>,
+    told: SimTime,
+}
+
+impl<'a> Story<'a> {
+    /// Builds the cluster in a new world; nothing runs yet.
+    pub fn new(scenario: &'a Scenario, seed: Seed, lab: Lab<Glass>, progress: &'a mut dyn Progress) -> Self {
+        let cluster = build(&lab, scenario, seed);
+        let workload = Workload::new(scenario, &cluster);
+        Self {
+            scenario,
+            seed,
+            lab,
+            cluster,
+            faults: Faults::default(),
+            watch: Watch::default(),
+            core: CoreWatch::default(),
+            workload,
+            progress,
+            outcome: Outcome::new(scenario, seed),
+            chance: seed.stream("story", 0),
+            restarts: Vec::new(),
+            goals: Vec::new(),
+            final_tree: None,
+            healed: None,
+            phase: None,
+            told: SimTime::ZERO,
+        }
+    }
+
+    fn now(&self) -> SimTime {
+        self.lab.now()
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.leave();
+        let now = self.now();
+        self.phase = Some((phase, now));
+        self.lab.world.record(None, Kind::Harness { what: "phase", text: phase.to_string() });
+        self.progress.on_phase(now, phase);
+    }
+
+    fn leave(&mut self) {
+        if let Some((phase, from)) = self.phase.take() {
+            self.outcome.phases.push(PhaseTime { phase, from, until: self.now() });
+        }
+    }
+
+    /// Lets time pass until `until`.
+    fn advance(&mut self, until: SimTime) -> Result<(), End> {
+        while self.now() < until {
+            let slice = (self.now() + SLICE).min(until);
+            let due = self.faults.next_due().into_iter().chain(self.restarts.iter().map(|(at, _)| *at)).min();
+            let next = due.map_or(slice, |due| slice.min(due.max(self.now())));
+            self.slice(next)?;
+            self.look();
+        }
+        Ok(())
+    }
+
+    /// Lets time pass until `condition` holds, at most `bound`. Gives whether it does.
+    fn wait_for(&mut self, bound: Duration, mut condition: impl FnMut(&mut Self) -> bool) -> Result<bool, End> {
+        let end = self.now() + bound;
+        loop {
+            if condition(self) {
+                return Ok(true);
+            }
+            if self.now() >= end {
+                return Ok(false);
+            }
+            let next = (self.now() + SLICE).min(end);
+            self.advance(next)?;
+        }
+    }
+
+    fn slice(&mut self, until: SimTime) -> Result<(), End> {
+        let limits = &self.scenario.spec.limits;
+        if until.elapsed() > limits.time.0 {
+            return Err(End::OverBudget(format!("simulated time of {}", limits.time)));
+        }
+        match self.lab.world.run_until(until) {
+            Stop::Reached => Ok(()),
+            Stop::Idle => match self.workload.open() {
+                0 => Ok(()),
+                _ => Err(End::Deadlock(self.lab.world.pending().iter().map(ToString::to_string).collect())),
+            },
+            Stop::Events => Err(End::OverBudget(format!("{} events", limits.events))),
+            Stop::TraceBytes => Err(End::OverBudget(format!("a trace of {} bytes", limits.trace))),
+            Stop::Livelock => {
+                Err(End::OverBudget(format!("{} turns without time moving on", limits.events_per_second)))
+            }
+        }
+    }
+
+    /// Takes back what is due, starts what is to be started, and looks at everything.
+    fn look(&mut self) {
+        let now = self.now();
+        for (fault, hosts) in self.faults.expire(&self.lab, &mut self.cluster, now) {
+            self.note_fault(&fault, &hosts, false);
+        }
+        for index in self.cluster.notice_exits(&self.lab) {
+            let text = format!("{} ended by itself", self.cluster.members[index].plan.name);
+            self.lab.world.record(None, Kind::Harness { what: "exit", text });
+            self.restarts.push((now + RESTART_AFTER, index));
+        }
+        let (due, later) = std::mem::take(&mut self.restarts).into_iter().partition(|(at, _)| *at <= now);
+        self.restarts = later;
+        let due: Vec<_> = due;
+        for (_, index) in due {
+            self.cluster.start(&self.lab, index);
+        }
+        let cut_off = |index| self.faults.cut_off(index);
+        self.core.look(&self.cluster, cut_off, now);
+        if let Some(failover) = self.watch.look(&self.cluster, now) {
+            let name = failover.new_leader.as_deref().unwrap_or_default();
+            let text = format!("{name} leads after {}", failover.fault);
+            self.lab.world.record(None, Kind::Harness { what: "failover", text });
+            self.progress.on_failover(now, &failover);
+        }
+        self.watch.note_service(self.workload.recorder().last_ack());
+        if let Some(roles) = self.watch.changed_roles(&self.cluster, |index| self.faults.cut_off(index)) {
+            self.progress.on_roles(now, roles);
+        }
+        if now.since(self.told) >= Duration::from_secs(1) {
+            self.told = now;
+            let load = Load {
+                acked: self.workload.recorder().acked(),
+                open: self.workload.open(),
+                events: self.lab.world.events(),
+            };
+            self.progress.on_time(now, load);
+        }
+    }
+
+    fn inject(&mut self, fault: &Fault) {
+        let aim = Aim { leader: self.watch.last_leader(), chance: &mut self.chance };
+        let leader = self.watch.last_leader();
+        let members = self.faults.inject(&self.lab, &mut self.cluster, fault, aim);
+        let hosts = self.cluster.names(&members);
+        self.note_fault(&fault.to_string(), &hosts, !fault.is_remedy());
+        if !fault.is_remedy() && leader.is_some_and(|leader| members.contains(&leader)) && takes_leaders_away(fault) {
+            self.watch.leader_hit(&self.cluster, &fault.to_string(), self.now());
+        }
+    }
+
+    fn note_fault(&mut self, fault: &str, hosts: &[String], active: bool) {
+        let text = format!("{fault} ({}){}", hosts.join(", "), if active { "" } else { " ends" });
+        self.lab.world.record(None, Kind::Harness { what: "fault", text });
+        self.progress.on_fault(self.now(), fault, hosts, active);
+    }
+}
+
+/// Whether a fault of this kind on a leader is meant to end its leadership.
+fn takes_leaders_away(fault: &Fault) -> bool {
+    matches!(fault, Fault::Kill(_) | Fault::PowerLoss(_) | Fault::Terminate(_) | Fault::Freeze(_) | Fault::Partition(_))
+}

@@ -1,0 +1,161 @@
+//! Looks at the masters between steps of the world: who leads, what was applied, and how each failover went.
+//!
+//! Looking changes nothing. A member is noted whenever what it tells has changed since the last look.
+
+use std::collections::BTreeMap;
+
+use crate::base::SimTime;
+use crate::oracle::observation::{LogDigest, LogId, MasterObservation, Role};
+use crate::sim::cluster::Cluster;
+use crate::sim::outcome::Failover;
+use crate::sim::progress::HostState;
+use crate::sim::scenario::target;
+use crate::stack::observe::{EntryId, MasterFacts, Role as Raft};
+
+/// What was seen so far.
+#[derive(Default)]
+pub struct Watch {
+    /// All observations of masters, in order of time.
+    pub masters: Vec<MasterObservation>,
+    /// Changes of leader that faults caused.
+    pub failovers: Vec<Failover>,
+    last: BTreeMap<usize, (u32, MasterFacts)>,
+    leader: Option<usize>,
+    led: Option<(usize, u64)>,
+    /// Term of the leader that the last fault on a leader hit.
+    hit: Option<u64>,
+    roles: Vec<HostState>,
+}
+
+impl Watch {
+    /// Who leads now.
+    pub fn leader(&self) -> Option<usize> {
+        self.leader
+    }
+
+    /// Who leads now, or led last.
+    pub fn last_leader(&self) -> Option<usize> {
+        self.leader.or(self.led.map(|(member, _)| member))
+    }
+
+    /// Member and term of the last leader seen.
+    pub fn last_term(&self) -> Option<(usize, u64)> {
+        self.led
+    }
+
+    /// What a change of leader is measured against: the term of the leader that the last fault on a leader hit, or of the
+    /// last leader seen.
+    pub fn term_before(&self) -> u64 {
+        self.hit.or(self.led.map(|(_, term)| term)).unwrap_or_default()
+    }
+
+    /// Notes that a client's change was acknowledged at `ack`: the failovers before it are over.
+    pub fn note_service(&mut self, ack: Option<SimTime>) {
+        let Some(ack) = ack else { return };
+        for failover in self.failovers.iter_mut().rev().take_while(|failover| failover.serving_at.is_none()) {
+            if failover.new_leader_at.is_some_and(|at| ack >= at) {
+                failover.serving_at = Some(ack);
+            }
+        }
+    }
+
+    /// Looks at every master. Gives the failover that a new leader completes.
+    pub fn look(&mut self, cluster: &Cluster, now: SimTime) -> Option<Failover> {
+        for index in cluster.of(target::Role::Master) {
+            self.look_at(cluster, index, now);
+        }
+        self.leader = cluster.leader();
+        let leader = self.leader?;
+        let term = cluster.members[leader].observer.look(|facts| facts.serving).unwrap_or_default();
+        if self.led.is_some_and(|(_, led)| term <= led) {
+            return None;
+        }
+        self.led = Some((leader, term));
+        let open = self.failovers.iter_mut().rev().find(|failover| failover.new_leader.is_none())?;
+        open.new_leader = Some(cluster.members[leader].plan.name.clone());
+        open.new_leader_at = Some(now);
+        Some(open.clone())
+    }
+
+    /// A fault hit the leader: a failover begins.
+    pub fn leader_hit(&mut self, cluster: &Cluster, fault: &str, now: SimTime) {
+        let Some((member, term)) = self.led else { return };
+        self.hit = Some(term);
+        self.failovers.push(Failover {
+            fault: fault.into(),
+            old_leader: cluster.members[member].plan.name.clone(),
+            killed_at: now,
+            new_leader: None,
+            new_leader_at: None,
+            serving_at: None,
+        });
+    }
+
+    /// The members' roles, if they changed since the last call.
+    pub fn changed_roles(&mut self, cluster: &Cluster, cut_off: impl Fn(usize) -> bool) -> Option<&[HostState]> {
+        let now: Vec<HostState> = (0..cluster.members.len())
+            .map(|i| HostState {
+                name: cluster.members[i].plan.name.clone(),
+                role: cluster.role_word(i),
+                process: cluster.members[i].process_state(cut_off(i)),
+                term: (cluster.members[i].plan.role == target::Role::Master)
+                    .then(|| cluster.members[i].observer.look(|facts| facts.term)),
+            })
+            .collect();
+        (now != self.roles).then(|| {
+            self.roles = now;
+            self.roles.as_slice()
+        })
+    }
+
+    fn look_at(&mut self, cluster: &Cluster, index: usize, now: SimTime) {
+        let member = &cluster.members[index];
+        if !member.running() {
+            return;
+        }
+        let seen = self.last.get(&index);
+        let unchanged = |facts: &MasterFacts| {
+            seen.is_some_and(|(incarnation, before)| *incarnation == member.incarnation && before == facts)
+        };
+        if member.observer.look(unchanged) {
+            return;
+        }
+        let facts = member.observer.facts();
+        let news = seen.filter(|(incarnation, _)| *incarnation == member.incarnation);
+        let known = news.and_then(|(_, before)| before.applied).map_or(0, |id| id.index);
+        let log = facts.tail.iter().filter(|applied| applied.id.index > known);
+        let log = log.map(|applied| LogDigest { id: log_id(applied.id), hash: applied.state_hash }).collect();
+        self.masters.push(MasterObservation {
+            at: now,
+            host: member.host,
+            name: member.plan.name.clone(),
+            member: u64::from(member.plan.index),
+            incarnation: member.incarnation,
+            storage: member.storage,
+            term: facts.term,
+            voted_for: facts.voted_for,
+            role: role(facts.role),
+            acks_writes: facts.serving.is_some(),
+            last_log: facts.last_log.map(|index| LogId { term: facts.term, index }),
+            committed: facts.committed.map_or(0, |id| id.index),
+            applied: facts.applied.map_or(0, |id| id.index),
+            state_hash: facts.tail.back().map(|applied| applied.state_hash),
+            log,
+        });
+        self.last.insert(index, (member.incarnation, facts));
+    }
+}
+
+fn log_id(id: EntryId) -> LogId {
+    LogId { term: id.term, index: id.index }
+}
+
+fn role(role: Raft) -> Role {
+    match role {
+        Raft::Leader => Role::Leader,
+        Raft::Candidate => Role::Candidate,
+        Raft::Follower => Role::Follower,
+        Raft::Learner => Role::Learner,
+        Raft::Down => Role::Down,
+    }
+}
