@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::disk::Disks;
 use super::engine::{Exit, World};
-use crate::base::{ProcessId, Seed, SimTime};
+use crate::base::{HostId, ProcessId, Seed, SimTime};
 use crate::rt::backend::{Backend, Engine, Entered, enter};
 
 /// The world of this thread.
@@ -19,8 +19,7 @@ pub struct Lab<W: World + 'static> {
 }
 
 impl<W: World + 'static> Lab<W> {
-    /// Installs `world` on this thread, with no disks yet. A process that ends lets go of its files; a host that loses
-    /// power loses what it had not synced.
+    /// Installs `world` on this thread, with no disks yet. A process that ends lets go of its files.
     pub fn new(seed: Seed, world: W) -> Self {
         let world = Rc::new(world);
         let (clock, caller) = (world.clone(), world.clone());
@@ -40,6 +39,12 @@ impl<W: World + 'static> Lab<W> {
     /// World time.
     pub fn now(&self) -> SimTime {
         self.world.world_now()
+    }
+
+    /// The host loses power: its processes are gone without a word, and so is a part of what they had not synced.
+    pub fn power_loss(&self, host: HostId) {
+        self.world.power_loss(host);
+        self.disks.power_loss(host);
     }
 }
 

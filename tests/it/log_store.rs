@@ -135,8 +135,7 @@ fn what_was_acknowledged_survives_the_loss_of_power() {
         lab.world.start(host, "churn", Box::pin(churn(acked.clone()))).unwrap();
         lab.world.run_until(lab.world.world_now() + Duration::from_micros(chance.range(2_000..=60_000)));
         assert_eq!(lab.world.panics(), [], "seed {seed}");
-        lab.world.power_loss(host);
-        lab.disks.power_loss(host);
+        lab.power_loss(host);
         lab.world.power_on(host);
         run(&lab, host, async move {
             let (mut log, _) = LogStore::open(DIR, JournalConfig { segment_bytes: 4000 }).await.unwrap();

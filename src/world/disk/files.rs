@@ -253,6 +253,7 @@ impl Files for Disks {
             if !(handle.flags.write || handle.flags.append) {
                 return Err(errno(libc::EBADF));
             }
+            disk.write_back((self.now)());
             writable(disk, &handle.path)?;
             let end = disk.fs.file(handle.inode)?.len() as u64;
             let offset = if handle.flags.append { end } else { offset };

@@ -27,6 +27,8 @@ mod files;
 mod fs;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod tests;
 
 pub use crash::{ByStream, CrashStates, Newest, Oldest, Survival};
 pub use device::Timing;
