@@ -465,6 +465,34 @@ fn the_master_learns_everything_whatever_happens_to_calls() {
 }
 
 #[test]
+fn chunks_sent_again_do_no_harm_and_a_discard_begins_anew() {
+    for seed in 1..=10 {
+        let bench = Bench::new(seed, 6 * BLOCK);
+        bench.client(|client| async move {
+            let (one, two) = (Content::of("/w", 1), Content::of("/w", 2));
+            let write = async |offset, content: Content, length| {
+                let data = content.bytes(offset, length);
+                client.ask(WorkerRequest::Write { block: block(1), offset, data }).await.map(drop)
+            };
+            write(0, one, 1000).await.unwrap();
+            write(0, one, 1000).await.unwrap();
+            write(500, one, 1500).await.unwrap();
+            assert!(matches!(write(0, two, 1000).await, Err(FsError::Invalid(_))));
+            assert!(matches!(write(3000, one, 10).await, Err(FsError::Unknown(_))));
+            client.commit(block(1), 2000).await.unwrap();
+            assert!(matches!(write(0, one, 1000).await, Err(FsError::AlreadyExists(_))));
+            for _ in 0..3 {
+                client.ask(WorkerRequest::Discard { block: block(1) }).await.unwrap();
+                write(0, two, 3000).await.unwrap();
+            }
+            client.commit(block(1), 3000).await.unwrap();
+            let (data, _) = client.read(block(1), 0, 9999, None).await.unwrap();
+            assert_eq!((data.len(), two.first_difference(0, &data)), (3000, None));
+        });
+    }
+}
+
+#[test]
 fn what_the_master_frees_goes() {
     let bench = Bench::new(5, 6 * BLOCK);
     let (one, two) = (ufs(&bench.mirror, 1), ufs(&bench.mirror, 2));

@@ -191,6 +191,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoPlace`], or the disk's.
     pub async fn create(self: &Arc<Self>, block: BlockId, bytes: u64) -> Result<NewBlock, StoreError> {
+        // One with the same id that is on its way out is waited for.
+        self.when_free(|plan| !plan.is_going(block)).await?;
         let _turn = self.placing.lock().await;
         let dir = lock(&self.inner).plan.choose(block, bytes).map_err(StoreError::NoPlace)?;
         self.when_free(|plan| plan.begin(block, dir, bytes)).await?;

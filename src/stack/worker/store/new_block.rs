@@ -65,13 +65,13 @@ impl NewBlock {
         Ok(())
     }
 
-    /// Whether the bytes at `offset` are `data`, all of them written already.
+    /// Whether the bytes at `offset` are `data`, all of them written already. No bytes are there always.
     ///
     /// # Errors
     /// The disk's.
     pub async fn has(&self, offset: u64, data: &[u8]) -> Result<bool, StoreError> {
-        if offset.saturating_add(data.len() as u64) > self.length() {
-            return Ok(false);
+        if data.is_empty() || offset.saturating_add(data.len() as u64) > self.length() {
+            return Ok(data.is_empty());
         }
         let mut written = vec![0; data.len()];
         self.file.read_exact_at(HEADER_BYTES as u64 + offset, &mut written).await?;

@@ -210,6 +210,11 @@ impl Plan {
         self.slots.get(&block).is_some_and(|s| s.phase == Phase::Held)
     }
 
+    /// Whether a block is to go and has not gone yet.
+    pub fn is_going(&self, block: BlockId) -> bool {
+        self.slots.get(&block).is_some_and(|s| matches!(s.phase, Phase::Going { .. }))
+    }
+
     /// Keeps a block from being evicted, or no more.
     pub fn set_pinned(&mut self, block: BlockId, pinned: bool) {
         if let Some(slot) = self.slots.get_mut(&block) {

@@ -125,7 +125,10 @@ fn run(plan: &mut Plan, model: &mut Model, op: Op) {
         Op::Write { block, bytes } => {
             let block = BlockId(block);
             match plan.choose(block, bytes) {
-                Err(NoPlace::Exists) => assert!(model.find(block).is_some()),
+                Err(NoPlace::Exists) => {
+                    let going = plan.is_going(block);
+                    assert_eq!(model.find(block).map(|k| k.going), Some(going));
+                }
                 Err(NoPlace::Full) => assert!((0..3).all(|dir| model.victims(dir, bytes).is_none())),
                 Ok(dir) => {
                     let free = |d: usize| QUOTAS[d] - model.used(d);
