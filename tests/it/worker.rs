@@ -23,7 +23,7 @@ use stormglass::stack::worker::Worker;
 use stormglass::stack::worker::config::{Tuning, WorkerConfig};
 use stormglass::stack::worker::store::LevelConfig;
 use stormglass::stack::worker::store::plan::Level;
-use stormglass::world::disk::{DiskConfig, DiskId};
+use stormglass::world::disk::{DiskConfig, DiskFault, DiskId, Odds, Pages};
 use stormglass::world::engine::World;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
@@ -461,6 +461,72 @@ fn the_master_learns_everything_whatever_happens_to_calls() {
         assert!(held.len() >= 3, "{held:?}");
         assert_eq!(bench.places(), held);
         assert_eq!(lock(&bench.master).registrations, 2, "a lost heartbeat is no reason to register");
+    }
+}
+
+/// A disk that fails costs the cache, never an acknowledged byte: reads go to the under-store, writes are refused.
+#[test]
+fn a_failing_disk_is_no_lie() {
+    let under = || "/mnt/disk1/cache".to_owned();
+    let odds = Odds { num: 1, den: 3, limit: u64::MAX };
+    let faults = [
+        DiskFault::ReadError { under: under(), odds },
+        DiskFault::WriteError { under: under(), odds },
+        DiskFault::SyncError { under: under(), odds, pages: Pages::Lost },
+        DiskFault::Full { free: 700_000 },
+        DiskFault::ReadOnly,
+        DiskFault::Slow { factor: 50 },
+    ];
+    for (seed, fault) in (1..).zip(faults) {
+        let mut bench = Bench::new(seed, 6 * BLOCK);
+        let (mirror, only) = (bench.mirror.clone(), Content::of("/only", 1));
+        bench.client(|client| async move {
+            for n in 0..2 {
+                client.read(block(n), 0, 1, Some(ufs(&mirror, n))).await.unwrap();
+            }
+            client.write(block(49), only, 100_000).await.unwrap();
+            client.commit(block(49), 100_000).await.unwrap();
+        });
+        // With a cold page cache.
+        bench.power_cycle();
+        bench.run(Duration::from_secs(3));
+        let injected = bench.lab.disks.inject(bench.disk, fault.clone()).unwrap();
+        let mirror = bench.mirror.clone();
+        let acked = bench.client(|client| async move {
+            let mut acked = vec![];
+            for n in 0..12u64 {
+                match client.read(block(49), 0, 100_000, None).await {
+                    Ok((data, _)) => assert_eq!(only.first_difference(0, &data), None),
+                    Err(error) => assert!(matches!(error, FsError::Io(_)), "{error:?}"),
+                }
+                let (data, _) = client.read(block(n % 4), 5, 70_000, Some(ufs(&mirror, n % 4))).await.unwrap();
+                assert_eq!(content().first_difference(n % 4 * BLOCK + 5, &data), None);
+                let written = client.write(block(50 + n), Content::of("/w", n), 100_000).await;
+                let done = match written {
+                    Ok(()) => client.commit(block(50 + n), 100_000).await,
+                    error => error,
+                };
+                match done {
+                    Ok(()) => acked.push(n),
+                    Err(FsError::Io(_) | FsError::NoSpace(_) | FsError::Unknown(_)) => {}
+                    Err(other) => panic!("{other:?}"),
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+            acked
+        });
+        assert!(bench.lab.disks.hits(injected) > 0, "{fault:?} did nothing");
+        bench.lab.disks.clear(injected);
+        bench.power_cycle();
+        bench.run(Duration::from_secs(5));
+        bench.client(|client| async move {
+            let (data, _) = client.read(block(49), 0, 100_000, None).await.unwrap();
+            assert_eq!((data.len(), only.first_difference(0, &data)), (100_000, None));
+            for n in acked {
+                let (data, _) = client.read(block(50 + n), 0, 100_000, None).await.unwrap();
+                assert_eq!((data.len(), Content::of("/w", n).first_difference(0, &data)), (100_000, None));
+            }
+        });
     }
 }
 

@@ -125,7 +125,7 @@ impl Worker {
                 Ok(WorkerAnswer::Data { data, cached: false })
             }
             (Found::Absent, None) => Err(FsError::Unknown(format!("block {}", block.0))),
-            (Found::Dropped(why), None) => Err(FsError::Io(format!("block {}: {why}", block.0))),
+            (Found::Unusable(why), None) => Err(FsError::Io(format!("block {}: {why}", block.0))),
         }
     }
 }

@@ -64,8 +64,9 @@ pub enum Found {
     Bytes(Vec<u8>),
     /// The block is not here.
     Absent,
-    /// It was here and is dropped now: its bytes were damaged, unreadable, or of another version than asked for.
-    Dropped(String),
+    /// It was here, but its bytes are damaged, unreadable, or of another version than asked for. It is dropped, unless the
+    /// disk failed to read what may be the only copy: that read may succeed yet.
+    Unusable(String),
 }
 
 /// Why a block cannot be written.
@@ -83,6 +84,15 @@ pub enum StoreError {
     /// The header cannot hold the version's name.
     #[error("the fingerprint is too long")]
     Fingerprint,
+}
+
+/// Why a block cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("disk: {0}")]
+    Disk(#[from] io::Error),
+    #[error("{0}")]
+    Corrupt(#[from] Corrupt),
 }
 
 struct Inner {
@@ -145,17 +155,20 @@ impl Store {
             (Origin::Cached { fingerprint }, Some(version)) => fingerprint != version,
             _ => false,
         };
-        let why = if stale {
-            "it is of another version".to_owned()
+        let (why, lost) = if stale {
+            ("it is of another version".to_owned(), true)
         } else {
             match self.read_verified(block, in_use.dir, &meta, offset, length).await {
                 Ok(bytes) => return Found::Bytes(bytes),
-                Err(why) => why,
+                Err(ReadError::Disk(error)) => (error.to_string(), meta.origin != Origin::Written),
+                Err(ReadError::Corrupt(error)) => (error.to_string(), true),
             }
         };
-        tracing::warn!(block = block.0, %why, "dropping a block");
-        self.drop_block(block);
-        Found::Dropped(why)
+        tracing::warn!(block = block.0, %why, lost, "a block cannot be served");
+        if lost {
+            self.drop_block(block);
+        }
+        Found::Unusable(why)
     }
 
     /// Reads the chunks that a range touches and believes them only if their checksums match.
@@ -166,7 +179,7 @@ impl Store {
         meta: &Meta,
         offset: u64,
         length: u64,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, ReadError> {
         let end = offset.saturating_add(length).min(meta.length);
         if offset >= end {
             return Ok(Vec::new());
@@ -175,12 +188,9 @@ impl Store {
         let from = first * CHUNK_BYTES;
         let to = (end.div_ceil(CHUNK_BYTES) * CHUNK_BYTES).min(meta.length);
         let mut data = vec![0; (to - from) as usize];
-        let read = async {
-            let file = File::open(&block_path(&self.paths[dir], block)).await?;
-            file.read_exact_at(HEADER_BYTES as u64 + from, &mut data).await
-        };
-        read.await.map_err(|error: io::Error| error.to_string())?;
-        format::verify(block, &meta.table, first, &data).map_err(|error: Corrupt| error.to_string())?;
+        let file = File::open(&block_path(&self.paths[dir], block)).await?;
+        file.read_exact_at(HEADER_BYTES as u64 + from, &mut data).await?;
+        format::verify(block, &meta.table, first, &data)?;
         data.truncate((end - from) as usize);
         data.drain(..(offset - from) as usize);
         Ok(data)
@@ -210,8 +220,11 @@ impl Store {
     async fn when_free(&self, mut take: impl FnMut(&mut Plan) -> bool) -> Result<(), StoreError> {
         let mut removed = self.removed.subscribe();
         let freed = async {
+            if take(&mut lock(&self.inner).plan) {
+                return true;
+            }
+            self.sweep.notify_one();
             while !take(&mut lock(&self.inner).plan) {
-                self.sweep.notify_one();
                 if removed.changed().await.is_err() {
                     return false;
                 }
@@ -317,10 +330,13 @@ impl Store {
         }
         for leaving in self.leaving() {
             match self.remove_files(leaving).await {
-                Ok(()) => lock(&self.inner).plan.gone(leaving.block),
+                Ok(()) => {
+                    lock(&self.inner).plan.gone(leaving.block);
+                    self.removed.send_modify(|n| *n += 1);
+                }
+                // Tried again later. Those who wait for the space must not hear of it, or they would ask for ever.
                 Err(error) => tracing::warn!(block = leaving.block.0, %error, "cannot remove a block"),
             }
-            self.removed.send_modify(|n| *n += 1);
         }
         debug_assert_eq!(lock(&self.inner).plan.check(), Ok(()));
     }
