@@ -123,9 +123,10 @@ fn verdict(record: &RunRecord, violations: &[Violation]) -> Verdict {
         Verdict::Liveness,
         Verdict::Vacuous,
     ];
+    // Beyond the budget a correct cluster refuses service, whether or not a majority came back later.
     let calm = match record.core {
-        Core::Beyond { until: None, .. } => Verdict::ExpectedUnavailability,
-        _ => Verdict::Pass,
+        Core::Beyond { .. } => Verdict::ExpectedUnavailability,
+        Core::Kept => Verdict::Pass,
     };
     BY_WEIGHT.into_iter().find(|v| violations.iter().any(|x| x.verdict() == *v)).unwrap_or(calm)
 }
@@ -163,6 +164,7 @@ mod tests {
         h.stat("/d/f").span(4, 5).acked_with(3, Answer::Refused(Refusal::NotFound));
         lossy.history = h.ops;
         let crash = vec!["master-0 panicked".to_string()];
+        let back = Core::Beyond { from: at(50), until: Some(at(60)), why: "two of three off".into() };
         let beyond = Core::Beyond { from: at(50), until: None, why: "two of three off".into() };
         for (record, want) in [
             (RunRecord { crashes: crash.clone(), ..lossy }, Verdict::Safety),
@@ -170,6 +172,7 @@ mod tests {
             (RunRecord { trace_hashes: vec![1, 2], ..good() }, Verdict::Nondeterministic),
             (RunRecord { over_budget: Some("events".into()), deadlock: Some(vec![]), ..good() }, Verdict::OverBudget),
             (RunRecord { deadlock: Some(vec![]), ..good() }, Verdict::Liveness),
+            (RunRecord { core: back, ..good() }, Verdict::ExpectedUnavailability),
             (RunRecord { core: beyond, ..good() }, Verdict::ExpectedUnavailability),
         ] {
             assert_eq!(judge(&record).verdict, want);
