@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module a subject.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cache;
 mod cli;
 mod client;
 mod conformance;
