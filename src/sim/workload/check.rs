@@ -58,12 +58,12 @@ impl<'a> CheckedFile<'a> {
 
 /// Which of the contents the bytes are. The first candidate is the likeliest.
 fn compare(candidates: &[Content], offset: u64, length: u64, pieces: &[Piece]) -> BytesSeen {
-    let data: Vec<u8> = pieces.iter().flat_map(|piece| piece.data.iter().copied()).collect();
+    let came = pieces.iter().fold(0, |sum, piece| sum + piece.data.len() as u64);
     let generator = |content: &Content| base::Content::of(&content.key, content.version);
     let bad = |content: &Content| {
-        let differs = generator(content).first_difference(offset, &data);
-        let ends = (data.len() as u64 != length).then(|| offset + length.min(data.len() as u64));
-        differs.or(ends)
+        let generator = generator(content);
+        let differs = pieces.iter().find_map(|piece| generator.first_difference(piece.offset, &piece.data));
+        differs.or((came != length).then(|| offset + length.min(came)))
     };
     let Some(likeliest) = candidates.first() else {
         return BytesSeen::Failed("nobody knows the content of this file".into());
@@ -72,6 +72,7 @@ fn compare(candidates: &[Content], offset: u64, length: u64, pieces: &[Piece]) -
         return BytesSeen::Matches(content.clone());
     }
     let at = bad(likeliest).unwrap_or(offset);
+    let data: Vec<u8> = pieces.iter().flat_map(|piece| piece.data.iter().copied()).collect();
     let got = data.get((at - offset) as usize..).unwrap_or_default();
     let expected = (offset + length).saturating_sub(at).min(SHOWN as u64);
     let piece = pieces.iter().find(|piece| at < piece.offset + piece.data.len() as u64).or(pieces.last());

@@ -118,12 +118,12 @@ impl Reader {
         let give_up = deadline.min(Instant::now() + data.times.patience);
         let mut pause = Pause::new();
         loop {
-            let mut last = match self.from_workers(data, part).await {
+            let mut last = match self.read_cached(data, part, deadline).await {
                 Ok(found) => return Ok(found),
                 Err(error) => error,
             };
             if let Some(ufs) = &self.info.ufs {
-                match self.from_under_store(data, part, ufs, give_up).await {
+                match self.read_stored(data, part, ufs, deadline).await {
                     Ok(found) => return Ok(found),
                     Err(error) => last = error,
                 }
@@ -137,11 +137,11 @@ impl Reader {
     }
 
     /// From the workers that have the block.
-    async fn from_workers(&self, data: &DataPath, part: &Part) -> FsResult<(Bytes, Source)> {
+    async fn read_cached(&self, data: &DataPath, part: &Part, deadline: Instant) -> FsResult<(Bytes, Source)> {
         let locations = lock(&self.blocks).get(part.index).map(|block| block.locations.clone()).unwrap_or_default();
         let mut last = FsError::Unavailable(format!("block {} has no location", part.block.0));
         for address in data.workers.by_preference(&locations, part.block) {
-            match ask(data, part, &address, None, data.times.worker).await {
+            match ask(data, part, &address, None, deadline).await {
                 Ok(found) => return Ok(found),
                 Err(error) => last = error,
             }
@@ -150,24 +150,24 @@ impl Reader {
     }
 
     /// Through a worker, which keeps the block; else directly.
-    async fn from_under_store(
+    async fn read_stored(
         &self,
         data: &DataPath,
         part: &Part,
         ufs: &UfsRef,
-        give_up: Instant,
+        deadline: Instant,
     ) -> FsResult<(Bytes, Source)> {
         let block = UfsBlock { source: ufs.clone(), offset: part.start, length: part.block_length };
-        let listed = give_up.min(Instant::now() + LIST_PATIENCE);
+        let listed = deadline.min(Instant::now() + LIST_PATIENCE);
         let workers = data.workers.for_block(&data.client, part.block, listed).await.unwrap_or_default();
         for address in workers.iter().take(READ_THROUGH_TRIES) {
-            match ask(data, part, address, Some(block.clone()), data.times.read_through).await {
+            match ask(data, part, address, Some(block.clone()), deadline).await {
                 Ok(found) => return Ok(found),
                 Err(error) => tracing::debug!(worker = %address, %error, "no read-through"),
             }
         }
         let read = data.store.read(&ufs.url, &ufs.fingerprint, part.start + part.offset, part.length);
-        let bytes = match timeout_at(give_up, read).await {
+        let bytes = match timeout_at(deadline, read).await {
             Ok(read) => read?,
             Err(_) => return Err(FsError::Unavailable(format!("{} did not answer in time", ufs.url))),
         };
@@ -195,8 +195,13 @@ async fn ask(
     part: &Part,
     address: &WorkerAddress,
     ufs: Option<UfsBlock>,
-    within: Duration,
+    deadline: Instant,
 ) -> FsResult<(Bytes, Source)> {
+    let times = &data.times;
+    let within = if ufs.is_some() { times.read_through } else { times.worker }.min(deadline - Instant::now());
+    if within.is_zero() {
+        return Err(FsError::Unavailable("no time to ask".into()));
+    }
     // A part is never longer than a chunk.
     let length = u32::try_from(part.length).unwrap_or(u32::MAX);
     let request = WorkerRequest::Read { block: part.block, offset: part.offset, length, ufs };

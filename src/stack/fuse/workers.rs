@@ -18,6 +18,9 @@ use crate::stack::wire::{BlockId, FsError, FsResult, WorkerAddress};
 /// A worker that failed is asked last for so long.
 const SUSPECT_FOR: Duration = Duration::from_secs(30);
 
+/// When the masters did not give the list, the old one is used for so long.
+const LIST_RETRY: Duration = Duration::from_secs(5);
+
 /// The workers.
 pub struct Workers {
     local_host: Option<String>,
@@ -33,7 +36,7 @@ struct Known {
     channels: BTreeMap<WorkerAddress, Channel<WorkerProtocol>>,
     suspects: BTreeMap<WorkerAddress, Instant>,
     live: Vec<WorkerAddress>,
-    listed: Option<Instant>,
+    fresh_until: Option<Instant>,
 }
 
 impl Workers {
@@ -65,13 +68,20 @@ impl Workers {
                 let mut known = lock(&self.known);
                 known.channels.retain(|address, _| live.contains(address));
                 known.suspects.retain(|address, _| live.contains(address));
-                (known.live, known.listed) = (live.clone(), Some(Instant::now()));
+                (known.live, known.fresh_until) = (live.clone(), Some(Instant::now() + self.refresh));
                 drop(known);
                 Ok(self.order(live, block))
             }
             Err(error) => {
-                let live = lock(&self.known).live.clone();
-                if live.is_empty() { Err(error) } else { Ok(self.order(live, block)) }
+                let mut known = lock(&self.known);
+                let live = known.live.clone();
+                if live.is_empty() {
+                    return Err(error);
+                }
+                // Others need not find out the same, one after the other.
+                known.fresh_until = Some(Instant::now() + LIST_RETRY);
+                drop(known);
+                Ok(self.order(live, block))
             }
         }
     }
@@ -107,7 +117,7 @@ impl Workers {
 
     /// Asks the masters for the list at the next need.
     pub fn outdated(&self) {
-        lock(&self.known).listed = None;
+        lock(&self.known).fresh_until = None;
     }
 
     fn channel(&self, to: &WorkerAddress) -> Channel<WorkerProtocol> {
@@ -119,7 +129,7 @@ impl Workers {
         let known = lock(&self.known);
         let now = Instant::now();
         let suspected = |worker| known.suspects.get(worker).is_some_and(|until| *until > now);
-        let fresh = known.listed.is_some_and(|at| now - at < self.refresh);
+        let fresh = known.fresh_until.is_some_and(|until| now < until);
         (fresh && !known.live.iter().all(suspected)).then(|| known.live.clone())
     }
 
