@@ -50,6 +50,9 @@ impl UnderStore for Shelf {
     }
 }
 
+/// Paths made and what the masters answered.
+pub type Acked = Arc<Mutex<Vec<(String, MasterReply)>>>;
+
 pub struct Cluster {
     pub lab: Lab<Glass>,
     pub hosts: Vec<HostId>,
@@ -177,7 +180,12 @@ impl Cluster {
     }
 
     /// Starts a client that makes `count` directories under names that start with `prefix`, one after the other.
-    pub fn write(&self, prefix: &str, count: u64) -> Arc<Mutex<Vec<(String, MasterReply)>>> {
+    pub fn write(&self, prefix: &str, count: u64) -> Acked {
+        self.write_slowly(prefix, count, Duration::ZERO)
+    }
+
+    /// As [`Self::write`], with a pause after each.
+    pub fn write_slowly(&self, prefix: &str, count: u64, pause: Duration) -> Acked {
         let acked = Arc::new(Mutex::new(Vec::new()));
         let (seen, prefix) = (acked.clone(), prefix.to_owned());
         let client = prefix.bytes().fold(7, |id: u64, byte| id * 31 + u64::from(byte));
@@ -188,6 +196,7 @@ impl Cluster {
                 let change = Change::Mkdir { path: path.clone(), recursive: false };
                 let reply = caller.ask(MasterRequest::Change { op: OpId { client, seq }, change }).await;
                 lock(&seen).push((path, reply));
+                sleep(pause).await;
             }
         };
         self.lab.world.start(self.client, "client", Box::pin(program)).unwrap();

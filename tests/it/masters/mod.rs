@@ -3,7 +3,7 @@
 mod cluster;
 mod workers;
 
-use stormglass::base::{SimTime, lock};
+use stormglass::base::{Seed, SimTime, lock};
 use stormglass::rt::time::Duration;
 use stormglass::stack::master::RaftTimes;
 use stormglass::stack::observe::Role;
@@ -286,4 +286,59 @@ fn the_planted_standby_answers_what_it_has() {
     assert!(matches!(c.ask_one(standby, stat("/d0")).result, Err(FsError::NotLeader { .. } | FsError::Unavailable(_))));
     let _plant = stormglass::base::planted::plant(&[stormglass::base::planted::Bug::StandbyReads]).unwrap();
     assert_eq!(c.ask_one(standby, stat("/d0")).result, Err(FsError::NotFound("/d0".into())));
+}
+
+/// Faults by chance, at most one member down or cut off at a time, any number frozen; then all heals.
+fn storm(seed: u64) {
+    let mut c = Cluster::new(seed, small());
+    c.wait_for_leader(SOON);
+    let acked = c.write_slowly("d", 100_000, Duration::from_millis(20));
+    let mut chance = Seed(seed).stream("storm", 0);
+    for _ in 0..12 {
+        let n = chance.below(3) as usize;
+        let lasts = chance.duration(Duration::from_millis(1), Duration::from_secs(4));
+        match chance.below(5) {
+            0 => {
+                c.kill(n);
+                c.run_for(lasts);
+                c.start(n);
+            }
+            1 => {
+                c.power_loss(n);
+                c.run_for(lasts);
+                c.lab.world.power_on(c.hosts[n]);
+                c.start(n);
+            }
+            2 => {
+                c.cut_off(n, true);
+                c.run_for(lasts);
+                c.cut_off(n, false);
+            }
+            3 => {
+                let to = c.hosts[(n + 1 + chance.below(2) as usize) % 3];
+                c.lab.world.block(c.hosts[n], to);
+                c.run_for(lasts);
+                c.lab.world.unblock(c.hosts[n], to);
+            }
+            _ => {
+                let frozen = c.processes[n].unwrap();
+                c.lab.world.freeze(frozen);
+                c.run_for(lasts);
+                c.lab.world.thaw(frozen);
+            }
+        }
+        c.run_for(chance.duration(Duration::ZERO, Duration::from_secs(1)));
+        c.check();
+    }
+    c.run_till(Duration::from_secs(30), "a leader", |c| c.leader().is_some());
+    let count = lock(&acked).len();
+    c.run_till(Duration::from_secs(30), "more writes", |_| lock(&acked).len() > count + 5);
+    assert_eq!(*lock(&c.ends), [] as [String; 0]);
+    let sample: Vec<_> = lock(&acked).iter().step_by(1 + count / 100).cloned().collect();
+    c.assert_all_there(&sample);
+}
+
+#[test]
+fn a_storm_of_faults_loses_nothing_acknowledged() {
+    (0..4).for_each(storm);
 }
