@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod conformance;
 mod journal;
+mod live;
 mod log_store;
 mod masters;
 mod seam;
