@@ -19,13 +19,13 @@ const LISTING_MAX: usize = FRAME_MAX / 2;
 
 impl Service {
     /// Loads what has to be known before `path` (or, if `listing`, its entries) can be judged. After it a read of the
-    /// state may be answered.
+    /// state may be answered; it will find again what is wrong with the path, and tell it with the index.
     pub(super) async fn loaded(&self, term: &Term, path: &str, listing: bool) -> FsResult<()> {
         for _ in 0..DEPTH_MAX {
             self.confirm(term).await?;
-            match self.replica.read(|state, _| state.unloaded(path, listing))? {
-                None => return Ok(()),
-                Some(unloaded) => self.load(term, path, listing, unloaded).await?,
+            match self.replica.read(|state, _| state.unloaded(path, listing)) {
+                Ok(None) | Err(_) => return Ok(()),
+                Ok(Some(unloaded)) => self.load(term, path, listing, unloaded).await?,
             }
         }
         Err(FsError::Invalid(format!("{path} is too deep")))
