@@ -398,6 +398,10 @@ fn contending_clients_see_one_history_through_a_leader_s_death() {
             assert!(counters.get(&format!("{kind}.acked")).is_some_and(|n| *n > 3), "{kind}: {counters:?}");
         }
         assert!(history.iter().any(|op| op.attempts > 1), "nobody had to try again");
+        assert!(
+            !counters.keys().any(|name| name.ends_with("unknown")),
+            "a failover is shorter than the budget: {counters:?}"
+        );
         assert_eq!(load.recorder().pending(), 0);
         let checks = judge(seed, history, tree);
         assert!(checks.values().all(|n| *n > 0), "{checks:?}");

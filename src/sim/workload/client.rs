@@ -162,10 +162,15 @@ impl User<'_> {
         }
     }
 
-    /// `open(O_CREAT | O_EXCL)`, writes of random lengths, `close`.
+    /// `open(O_CREAT)`, half the time with `O_TRUNC` instead of `O_EXCL`; writes of random lengths; `close`.
     async fn write(&self, path: &str, size: u64, stream: &mut Stream) -> Result<(), Errno> {
         let (parent, name) = self.split(path)?;
-        let (_, open) = self.fuse.create(parent, name).await?;
+        let anew = stream.ratio(1, 2);
+        let open = match self.fuse.create(parent, name).await {
+            Ok((_, open)) => open,
+            Err(Errno::EEXIST) if anew => self.fuse.open(self.fuse.node(path)?, libc::O_WRONLY | libc::O_TRUNC).await?,
+            Err(errno) => return Err(errno),
+        };
         // The recorder knew the content before the create returned.
         let content = self.load.recorder.content(open.info.id).ok_or(Errno::EIO)?;
         let bytes = base::Content::of(&content.key, content.version);

@@ -141,22 +141,22 @@ fn any_dir(spec: &LoadSpec, stream: &mut Stream) -> String {
     stream.pick(&spec.dirs).cloned().unwrap_or_default()
 }
 
-/// A directory other than the root of the work; one time in eight a path where others put files.
+/// A directory other than the root of the work; now and then a path where others put files.
 fn mostly_dir(spec: &LoadSpec, stream: &mut Stream) -> String {
-    let pool = if stream.ratio(1, 8) { &spec.files } else { spec.dirs.get(1..).unwrap_or_default() };
+    let pool = if stream.ratio(1, 12) { &spec.files } else { spec.dirs.get(1..).unwrap_or_default() };
     stream.pick(pool).cloned().unwrap_or_default()
 }
 
-/// A file; one time in eight a path where others make directories.
+/// A file; now and then a path where others make directories.
 fn mostly_file(spec: &LoadSpec, stream: &mut Stream) -> String {
-    let pool = if stream.ratio(1, 8) { spec.dirs.get(1..).unwrap_or_default() } else { &spec.files };
+    let pool = if stream.ratio(1, 12) { spec.dirs.get(1..).unwrap_or_default() } else { &spec.files };
     stream.pick(pool).cloned().unwrap_or_default()
 }
 
-/// Half the time a file that was there lately.
+/// Mostly a file that was there lately.
 fn known_file(spec: &LoadSpec, stream: &mut Stream, recent: &[String]) -> String {
     match stream.pick(recent) {
-        Some(path) if stream.ratio(1, 2) => path.clone(),
+        Some(path) if stream.ratio(3, 4) => path.clone(),
         _ => mostly_file(spec, stream),
     }
 }

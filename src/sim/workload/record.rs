@@ -112,7 +112,7 @@ impl Recorder {
         counts
     }
 
-    /// Paths where files were completed lately; some may be gone.
+    /// Paths where files were completed or moved to lately; some may be gone.
     pub(super) fn recent(&self) -> Vec<String> {
         lock(&self.state).recent.iter().cloned().collect()
     }
@@ -164,9 +164,9 @@ impl Recorder {
         let returned = self.now();
         let mut state = lock(&self.state);
         let Some(at) = state.under_way.remove(&op) else { return };
-        if let Ok(MasterReply { result: Ok(MasterAnswer::Info(info)), .. }) = reply {
+        if let Ok(MasterReply { result: Ok(answer), .. }) = reply {
             let call = state.operations[at].call.clone();
-            state.made(&call, info.id);
+            state.carried_out(&call, answer);
         }
         let operation = &mut state.operations[at];
         (operation.attempts, operation.outcome) = (attempts, Outcome::of(returned, reply));
@@ -216,22 +216,37 @@ impl State {
         })
     }
 
-    /// An inode came out of a change.
-    fn made(&mut self, call: &Call, inode: InodeId) {
-        match call {
-            Call::Create { path } => {
+    /// What clients may count on, more or less, after a change.
+    fn carried_out(&mut self, call: &Call, answer: &MasterAnswer) {
+        match (call, answer) {
+            (Call::Create { path }, MasterAnswer::Info(info)) => {
                 self.versions += 1;
-                self.contents.insert(inode, Content { key: path.clone(), version: self.versions });
+                self.contents.insert(info.id, Content { key: path.clone(), version: self.versions });
             }
-            Call::Complete { path, .. } => {
-                self.recent.retain(|other| other != path);
-                self.recent.push_back(path.clone());
-                if self.recent.len() > RECENT_MAX {
-                    self.recent.pop_front();
+            (Call::Complete { path, .. }, _) => self.is_there(path.clone()),
+            (Call::Rename { from, to }, _) => {
+                let was_file = self.recent.contains(from);
+                self.is_gone(from);
+                if was_file {
+                    self.is_there(to.clone());
                 }
             }
+            (Call::Delete { path, .. }, _) => self.is_gone(path),
             _ => {}
         }
+    }
+
+    fn is_there(&mut self, path: String) {
+        self.recent.retain(|other| *other != path);
+        self.recent.push_back(path);
+        if self.recent.len() > RECENT_MAX {
+            self.recent.pop_front();
+        }
+    }
+
+    fn is_gone(&mut self, path: &str) {
+        self.recent
+            .retain(|other| other.strip_prefix(path).is_none_or(|rest| !rest.is_empty() && !rest.starts_with('/')));
     }
 }
 
