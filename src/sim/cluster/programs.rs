@@ -64,6 +64,11 @@ impl Programs {
         self.members.values().map(|peer| peer.rpc.clone()).collect()
     }
 
+    /// Directories of a worker's store, as mounted.
+    pub(super) fn store_dirs(&self) -> impl Iterator<Item = &str> {
+        self.levels.iter().flat_map(|level| &level.paths).map(String::as_str)
+    }
+
     /// The web server of an under-store's host.
     pub fn server(&self, host: &str) -> Option<&Arc<WebServer>> {
         self.servers.get(host)
@@ -74,6 +79,7 @@ impl Programs {
         let client = &self.parameters.client;
         let mut options = ClientOptions::new(self.master_addresses());
         options.leader = LeaderTimes { per_master: client.request_timeout.0, ..options.leader };
+        options.attempt = options.attempt.min(client.request_timeout.0);
         options.budget = client.retry_budget.0;
         options.wait_base = client.retry_base.0;
         options.wait_cap = client.retry_max.0;

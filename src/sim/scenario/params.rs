@@ -111,7 +111,7 @@ pub struct ClientParameters {
     pub retry_max: Span,
     /// How long an operation is retried before it fails.
     pub retry_budget: Span,
-    /// How long one request waits for its answer; also the wait for each master in the search for the leader.
+    /// How long one request waits for its answer, 10 s at most; also the wait for each master in the search for the leader.
     pub request_timeout: Span,
     /// How long attributes are trusted without asking; 0s asks each time.
     pub attribute_cache: Span,

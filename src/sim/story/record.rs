@@ -1,12 +1,16 @@
 //! From what was seen to the record that the oracles judge, and from their judgement to the outcome.
 
+use std::collections::BTreeMap;
+
 use super::{End, Story};
+use crate::oracle::history::{Answer, BytesSeen, Call};
 use crate::oracle::{BlockObservation, Bounds, Goal, Health, RunRecord, Setup, WorkerObservation, judge};
 use crate::rt::interpose;
-use crate::sim::cluster::block_files;
+use crate::sim::cluster::{BlockFile, block_files};
 use crate::sim::outcome::{Escapes, Outcome, Table};
 use crate::sim::scenario::target::Role;
 use crate::stack::observe::Role as Raft;
+use crate::stack::wire::BlockId;
 use crate::world::engine::World;
 
 impl Story<'_> {
@@ -54,14 +58,35 @@ impl Story<'_> {
         }
     }
 
+    /// How often clients got wrong bytes of each block from each worker.
+    fn wrong_reads(&self) -> BTreeMap<(String, BlockId), u64> {
+        let block_size = self.scenario.spec.parameters.master.block_size.get().max(1);
+        let mut wrong = BTreeMap::new();
+        self.workload.recorder().look(|operations| {
+            for op in operations {
+                let (Call::Read { file, .. }, Some(Answer::Bytes(seen))) = (&op.call, op.answer()) else { continue };
+                if let BytesSeen::Mismatch { offset, worker: Some(worker), .. } = seen {
+                    let block = BlockId::new(*file, offset / block_size);
+                    *wrong.entry((worker.clone(), block)).or_default() += 1;
+                }
+            }
+        });
+        wrong
+    }
+
     fn workers(&self) -> Vec<WorkerObservation> {
+        let wrong = self.wrong_reads();
         let seen = |index: usize| {
             let member = &self.cluster.members[index];
-            let block = |file: crate::sim::cluster::BlockFile| BlockObservation {
-                block: file.block,
-                length: file.payload.end - file.payload.start,
-                health: if file.bad { Health::Bad } else { Health::Good },
-                served_while_bad: 0,
+            let block = |file: BlockFile| {
+                let wrong = wrong.get(&(member.plan.name.clone(), file.block)).copied().unwrap_or_default();
+                BlockObservation {
+                    block: file.block,
+                    length: file.payload.end - file.payload.start,
+                    health: if file.bad { Health::Bad } else { Health::Good },
+                    // Wrong bytes of a good block went wrong elsewhere: that is for the oracle of bytes to tell.
+                    served_while_bad: if file.bad { wrong } else { 0 },
+                }
             };
             WorkerObservation {
                 at: self.now(),

@@ -82,10 +82,15 @@ fn compare(candidates: &[Content], offset: u64, length: u64, pieces: &[Piece]) -
         got: got[..got.len().min(SHOWN)].to_vec(),
         zeros: !got.is_empty() && got.iter().all(|byte| *byte == 0),
         worker: piece.and_then(|piece| match &piece.source {
-            Source::Worker { address, .. } => Some(address.0.clone()),
+            Source::Worker { address, .. } => Some(host(&address.0).to_owned()),
             Source::UnderStore => None,
         }),
     }
+}
+
+/// An address without its port.
+fn host(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
 #[cfg(test)]
@@ -103,7 +108,7 @@ mod tests {
     fn pieces(version: u64, change: impl Fn(usize, u8) -> u8) -> Vec<Piece> {
         let mut bytes = base::Content::of("/f", version).bytes(10, 20);
         bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = change(i, *byte));
-        let worker = Source::Worker { address: WorkerAddress("w1".into()), cached: true };
+        let worker = Source::Worker { address: WorkerAddress("w1:26003".into()), cached: true };
         [(10, 0..12, Source::UnderStore), (22, 12..20, worker)]
             .map(|(offset, range, source)| Piece { offset, data: Bytes::copy_from_slice(&bytes[range]), source })
             .into()

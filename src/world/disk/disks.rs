@@ -359,6 +359,14 @@ impl Disks {
         self.with(disk, |d| d.fs.clone())
     }
 
+    /// Looks at the file system, unsynced changes included, without a copy. `look` must not call back.
+    ///
+    /// # Errors
+    /// `NoDisk`.
+    pub fn look<T>(&self, disk: DiskId, look: impl FnOnce(&FileSystem) -> T) -> Result<T, DiskError> {
+        self.with(disk, |d| look(&d.fs))
+    }
+
     /// Replaces the content by a file system, one of [`CrashStates`] for example. Handles on it are gone.
     ///
     /// # Errors

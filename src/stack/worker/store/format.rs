@@ -113,9 +113,10 @@ fn seed(block: BlockId, chunk: u64) -> u32 {
 
 /// Checks `data`, which begins at chunk `first`, chunk by chunk: the one place where bytes from a disk are believed.
 pub fn verify(block: BlockId, table: &[u32], first: u64, data: &[u8]) -> Result<(), Corrupt> {
-    if planted(Bug::UnverifiedBlock) {
-        return Ok(());
-    }
+    if planted(Bug::UnverifiedBlock) { Ok(()) } else { matches(block, table, first, data) }
+}
+
+fn matches(block: BlockId, table: &[u32], first: u64, data: &[u8]) -> Result<(), Corrupt> {
     for (i, chunk) in data.chunks(CHUNK_BYTES as usize).enumerate() {
         let index = first + i as u64;
         let got = crc32c::crc32c_append(seed(block, index), chunk);
@@ -124,6 +125,21 @@ pub fn verify(block: BlockId, table: &[u32], first: u64, data: &[u8]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Looks at the whole file of `block` from outside, as an operator would: its header, and whether all bytes match.
+///
+/// # Errors
+/// [`Corrupt::Header`] if nothing can be said about the rest.
+pub fn inspect(block: BlockId, file: &[u8]) -> Result<(Header, Result<(), Corrupt>), Corrupt> {
+    let (head, rest) = file.split_at_checked(HEADER_BYTES).ok_or(Corrupt::Header)?;
+    let header = Header::decode(block, head)?;
+    let parts = usize::try_from(header.length).ok().and_then(|length| rest.split_at_checked(length));
+    let health = parts.ok_or(Corrupt::Table).and_then(|(data, sums)| {
+        let table = decode_table(&header, sums)?;
+        matches(block, &table, 0, data)
+    });
+    Ok((header, health))
 }
 
 /// Makes the checksum table while a block is written front to back.
@@ -211,6 +227,40 @@ mod tests {
             let framed: Vec<u8> = MAGIC.iter().copied().chain(bytes).collect();
             prop_assert_eq!(Header::decode(BlockId(1), &framed), Err(Corrupt::Header));
         }
+    }
+
+    /// One block's file as the store writes it.
+    fn file(block: BlockId, data: &[u8]) -> Vec<u8> {
+        let sums = encode_table(&table(block, data, &[]));
+        let table_crc = crc32c::crc32c(&sums);
+        let header = Header { block, length: data.len() as u64, origin: Origin::Written, table_crc };
+        [header.encode().unwrap(), data.to_vec(), sums].concat()
+    }
+
+    #[test]
+    fn a_file_is_inspected_whole() {
+        let good = file(BlockId(7), &vec![5; 70_000]);
+        let health = |bytes: &[u8]| inspect(BlockId(7), bytes).map(|(_, health)| health);
+        assert_eq!(health(&good), Ok(Ok(())));
+        let flipped = |at: usize| {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            bad
+        };
+        assert_eq!(health(&flipped(20)), Err(Corrupt::Header));
+        assert_eq!(health(&flipped(HEADER_BYTES + 66_000)), Ok(Err(Corrupt::Chunk(1))));
+        assert_eq!(health(&flipped(good.len() - 1)), Ok(Err(Corrupt::Table)));
+        assert_eq!(health(&good[..good.len() - 1]), Ok(Err(Corrupt::Table)));
+        assert_eq!(health(&good[..HEADER_BYTES - 1]), Err(Corrupt::Header));
+    }
+
+    #[test]
+    fn an_inspection_is_not_fooled_by_the_planted_bug() {
+        let Ok(_plant) = crate::base::planted::plant(&[Bug::UnverifiedBlock]) else { return };
+        let mut bad = file(BlockId(7), &[5; 100]);
+        bad[HEADER_BYTES] ^= 1;
+        assert_eq!(inspect(BlockId(7), &bad).map(|(_, health)| health), Ok(Err(Corrupt::Chunk(0))));
+        assert_eq!(verify(BlockId(7), &[0], 0, &[5; 100]), Ok(()));
     }
 
     #[test]

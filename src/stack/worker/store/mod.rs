@@ -385,8 +385,14 @@ async fn remove_if_there(path: &str) -> io::Result<()> {
     }
 }
 
-fn blocks_dir(root: &str) -> String {
+/// Where whole blocks lie, below a directory of the store.
+pub fn blocks_dir(root: &str) -> String {
     format!("{root}/blocks")
+}
+
+/// The block whose file has this name, if any.
+pub fn block_named(name: &str) -> Option<BlockId> {
+    u64::from_str_radix(name, 16).ok().filter(|id| format!("{id:016x}") == name).map(BlockId)
 }
 
 fn temp_dir(root: &str) -> String {

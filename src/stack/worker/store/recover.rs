@@ -6,7 +6,7 @@
 use std::io;
 
 use super::format::{HEADER_BYTES, Header, chunk_count, decode_table};
-use super::{Meta, blocks_dir, temp_dir};
+use super::{Meta, block_named, blocks_dir, temp_dir};
 use crate::rt::fs::{self, File, FileKind};
 use crate::stack::wire::BlockId;
 
@@ -27,9 +27,7 @@ pub(super) async fn scan(root: &str) -> io::Result<Vec<(BlockId, Meta)>> {
     let mut blocks = Vec::new();
     for (name, kind) in fs::read_dir(&blocks_dir(root)).await? {
         let path = format!("{}/{name}", blocks_dir(root));
-        let named =
-            u64::from_str_radix(&name, 16).ok().filter(|id| kind == FileKind::File && format!("{id:016x}") == name);
-        let Some(block) = named.map(BlockId) else {
+        let Some(block) = block_named(&name).filter(|_| kind == FileKind::File) else {
             tracing::warn!(%path, "not a block, left alone");
             continue;
         };
