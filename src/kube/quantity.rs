@@ -134,7 +134,6 @@ where
 }
 
 /// Gives a type that is written as text its `Serialize`, `Deserialize` and `JsonSchema`.
-#[macro_export]
 macro_rules! text_value {
     ($type:ty, $name:literal, $expected:literal, $pattern:literal, $description:literal) => {
         impl serde::Serialize for $type {
@@ -160,6 +159,8 @@ macro_rules! text_value {
         }
     };
 }
+
+pub(crate) use text_value;
 
 text_value!(
     Fraction,

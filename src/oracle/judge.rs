@@ -154,7 +154,9 @@ mod tests {
 
     #[test]
     fn an_empty_run_is_vacuous() {
-        assert_eq!(judge(&RunRecord::default()).verdict, Verdict::Vacuous);
+        let judgement = judge(&RunRecord::default());
+        assert_eq!(judgement.verdict, Verdict::Vacuous);
+        assert!(judgement.violations.iter().all(|found| found.name() == "NothingChecked"));
     }
 
     #[test]
@@ -177,5 +179,12 @@ mod tests {
         ] {
             assert_eq!(judge(&record).verdict, want);
         }
+    }
+
+    #[test]
+    fn a_run_that_crashed_or_was_cut_short_says_so() {
+        let names = |record| judge(&record).violations.iter().map(Violation::name).collect::<Vec<_>>();
+        assert_eq!(names(RunRecord { crashes: vec!["boom".into()], ..good() }), ["Crashed"]);
+        assert_eq!(names(RunRecord { over_budget: Some("events".into()), ..good() }), ["BudgetExhausted"]);
     }
 }

@@ -10,5 +10,6 @@ mod live;
 mod log_store;
 mod masters;
 mod seam;
+mod tidy;
 mod under_store;
 mod worker;

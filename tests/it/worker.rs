@@ -1,253 +1,26 @@
 //! Workers inside a world, between a mirror and a master that is a table of what it was told.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::net::SocketAddr;
+mod bench;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bench::{Bench, CLIENT, Client, Mood};
 use stormglass::base::planted::{Bug, plant};
-use stormglass::base::{Content, HostId, ProcessId, Seed, lock};
-use stormglass::rt::net::TcpListener;
+use stormglass::base::{Content, lock};
 use stormglass::rt::task::spawn;
 use stormglass::rt::time::sleep;
-use stormglass::stack::ufs::WebOptions;
-use stormglass::stack::wire::master::{MasterAnswer, MasterReply, MasterRequest, WorkerCommand};
-use stormglass::stack::wire::rpc::{Channel, Context, MasterProtocol, WorkerProtocol, serve};
-use stormglass::stack::wire::worker::{UfsBlock, WorkerAnswer, WorkerRequest};
-use stormglass::stack::wire::{
-    BlockId, FsError, FsResult, InodeId, Medium, TierUsage, UfsRef, WorkerAddress, WorkerId,
-};
-use stormglass::stack::worker::Worker;
-use stormglass::stack::worker::config::{Tuning, WorkerConfig};
-use stormglass::stack::worker::store::LevelConfig;
-use stormglass::stack::worker::store::plan::Level;
-use stormglass::world::disk::{DiskConfig, DiskFault, DiskId, Odds, Pages};
-use stormglass::world::engine::World;
-use stormglass::world::engine::glass::Glass;
-use stormglass::world::lab::Lab;
-use stormglass::world::web::{WebFaults, WebServer, WebTree};
+use stormglass::stack::wire::rpc::Channel;
+use stormglass::stack::wire::worker::{UfsBlock, WorkerRequest};
+use stormglass::stack::wire::{BlockId, FsError, InodeId, Medium, TierUsage, UfsRef};
+use stormglass::world::disk::{DiskFault, Odds, Pages};
+use stormglass::world::web::{WebFaults, WebServer};
 
 const FILE: &str = "/data/file";
 const BLOCK: u64 = 1 << 20;
-const CALL: Duration = Duration::from_secs(30);
 
 fn block(sequence: u64) -> BlockId {
     BlockId::new(InodeId(3), sequence)
-}
-
-/// The leader, as a worker sees it.
-#[derive(Default)]
-struct Master {
-    term: u64,
-    worker: Option<WorkerId>,
-    ids: u64,
-    places: BTreeSet<BlockId>,
-    lengths: BTreeMap<BlockId, u64>,
-    free: BTreeSet<BlockId>,
-    tiers: Vec<TierUsage>,
-    registrations: u64,
-    heartbeats: u64,
-    mood: Mood,
-}
-
-/// What happens to calls on their way to the master and back.
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
-enum Mood {
-    #[default]
-    Well,
-    /// They get lost.
-    Deaf,
-    /// Their answers get lost.
-    Mute,
-}
-
-impl Master {
-    fn answer(&mut self, request: MasterRequest) -> FsResult<MasterAnswer> {
-        let known = |master: &Self, id| match master.worker == Some(id) {
-            true => Ok(()),
-            false => Err(FsError::Unknown(format!("worker {id:?}"))),
-        };
-        match request {
-            MasterRequest::WhoLeads => Ok(MasterAnswer::Leader { address: "master:19998".into(), masters: vec![] }),
-            MasterRequest::WorkerId { .. } => {
-                self.ids += 1;
-                self.worker = Some(WorkerId(self.ids));
-                Ok(MasterAnswer::WorkerId(WorkerId(self.ids)))
-            }
-            MasterRequest::Register { worker, tiers, blocks } => {
-                known(self, worker)?;
-                self.registrations += 1;
-                self.tiers = tiers;
-                self.places = blocks.into_iter().collect();
-                let lost = self.places.iter().filter(|b| !self.lengths.contains_key(b)).copied();
-                Ok(MasterAnswer::Command(WorkerCommand::Free(lost.collect())))
-            }
-            MasterRequest::Heartbeat { worker, tiers, added, removed } => {
-                if known(self, worker).is_err() {
-                    return Ok(MasterAnswer::Command(WorkerCommand::Register));
-                }
-                self.heartbeats += 1;
-                self.tiers = tiers;
-                self.places.extend(added);
-                self.places.retain(|b| !removed.contains(b));
-                self.free.retain(|b| !removed.contains(b));
-                Ok(MasterAnswer::Command(WorkerCommand::Free(self.free.iter().copied().collect())))
-            }
-            MasterRequest::CommitBlock { worker, block, length } => {
-                known(self, worker)?;
-                self.lengths.insert(block, length);
-                self.places.insert(block);
-                Ok(MasterAnswer::Done)
-            }
-            other => Err(FsError::Invalid(format!("{other:?}"))),
-        }
-    }
-}
-
-struct Bench {
-    lab: Lab<Glass>,
-    master: Arc<Mutex<Master>>,
-    mirror: Arc<WebServer>,
-    hosts: [HostId; 4],
-    disk: DiskId,
-    worker: Option<ProcessId>,
-    quota: u64,
-    tuning: Tuning,
-}
-
-const MASTER: usize = 0;
-const WORKER: usize = 1;
-const CLIENT: usize = 2;
-const MIRROR: usize = 3;
-
-impl Bench {
-    fn new(seed: u64, quota: u64) -> Self {
-        let lab = Lab::new(Seed(seed), Glass::plain(Seed(seed)));
-        let names = ["master", "worker", "client", "mirror"];
-        let hosts = std::array::from_fn(|i| lab.world.add_host(names[i], [10, 0, 0, i as u8 + 1].into()));
-        let disk = lab.disks.add_disk(DiskConfig::default());
-        lab.disks.mount(hosts[WORKER], "/mnt/disk1", disk).unwrap();
-        let master = Arc::new(Mutex::new(Master { term: 1, ..Master::default() }));
-        let mirror = WebServer::new(WebTree::listing("/data", [("file", 16 * BLOCK)]));
-        let mut bench = Self { lab, master, mirror, hosts, disk, worker: None, quota, tuning: Tuning::default() };
-        bench.start_master();
-        let serve = bench.mirror.clone().run(vec![SocketAddr::from(([10, 0, 0, 4], 80))]);
-        bench.start(MIRROR, async move { serve.await.unwrap() });
-        bench.start_worker();
-        bench.run(Duration::from_secs(3));
-        bench
-    }
-
-    fn start(&self, host: usize, program: impl Future<Output = ()> + Send + 'static) -> ProcessId {
-        self.lab.world.start(self.hosts[host], "program", Box::pin(program)).unwrap()
-    }
-
-    fn start_master(&self) -> ProcessId {
-        let master = self.master.clone();
-        self.start(MASTER, async move {
-            let listener = TcpListener::bind(SocketAddr::from(([10, 0, 0, 1], 19998))).await.unwrap();
-            let handler = move |request, _: Context| {
-                let mut master = lock(&master);
-                let mood = master.mood;
-                let answer = (mood != Mood::Deaf).then(|| master.answer(request));
-                let term = master.term;
-                async move {
-                    match answer.filter(|_| mood == Mood::Well) {
-                        Some(result) => MasterReply { index: 0, term, result },
-                        None => std::future::pending().await,
-                    }
-                }
-            };
-            serve::<MasterProtocol>(listener, handler).await;
-        })
-    }
-
-    fn start_worker(&mut self) {
-        let level = Level { medium: Medium::Hdd, high_permille: 900, low_permille: 700, quotas: vec![self.quota] };
-        let config = WorkerConfig {
-            address: WorkerAddress("worker:29999".into()),
-            listen: SocketAddr::from(([10, 0, 0, 2], 29999)),
-            masters: vec!["master:19998".into()],
-            levels: vec![LevelConfig { level, paths: vec!["/mnt/disk1/cache".into()] }],
-            tuning: self.tuning,
-            web: WebOptions::default(),
-        };
-        let program = async move { panic!("the worker stopped: {:?}", Worker::run(config).await) };
-        self.worker = Some(self.start(WORKER, program));
-    }
-
-    /// Loses the worker's power and starts it anew.
-    fn power_cycle(&mut self) {
-        let host = self.hosts[WORKER];
-        self.lab.world.power_loss(host);
-        self.lab.disks.power_loss(host);
-        self.lab.world.power_on(host);
-        self.start_worker();
-    }
-
-    fn run(&self, time: Duration) {
-        let end = self.lab.world.world_now() + time;
-        self.lab.world.run_until(end);
-        assert!(self.lab.world.panics().is_empty(), "{:?}", self.lab.world.panics());
-    }
-
-    /// Runs a client to its end, and the world for as long as it may take.
-    fn client<T, F>(&self, f: impl FnOnce(Client) -> F) -> T
-    where
-        T: Send + 'static,
-        F: Future<Output = T> + Send + 'static,
-    {
-        let result = Arc::new(Mutex::new(None));
-        let (out, client) = (result.clone(), f(Client(Channel::new("worker:29999"))));
-        self.start(CLIENT, async move {
-            let got = client.await;
-            *lock(&out) = Some(got);
-        });
-        for _ in 0..120 {
-            self.run(Duration::from_secs(1));
-            if let Some(got) = lock(&result).take() {
-                return got;
-            }
-        }
-        panic!("the client hangs: {:?}", self.lab.world.pending());
-    }
-
-    fn places(&self) -> Vec<BlockId> {
-        lock(&self.master).places.iter().copied().collect()
-    }
-}
-
-#[derive(Clone)]
-struct Client(Channel<WorkerProtocol>);
-
-impl Client {
-    async fn ask(&self, request: WorkerRequest) -> FsResult<WorkerAnswer> {
-        self.0.call(request, CALL).await.map_err(|e| FsError::Unavailable(e.to_string()))?.result
-    }
-
-    async fn read(&self, block: BlockId, offset: u64, length: u32, ufs: Option<UfsBlock>) -> FsResult<(Vec<u8>, bool)> {
-        match self.ask(WorkerRequest::Read { block, offset, length, ufs }).await? {
-            WorkerAnswer::Data { data, cached } => Ok((data, cached)),
-            WorkerAnswer::Done => panic!("no data"),
-        }
-    }
-
-    async fn write(&self, block: BlockId, content: Content, length: u64) -> FsResult<()> {
-        let mut offset = 0;
-        while offset < length {
-            let data = content.bytes(offset, (length - offset).min(100_000) as usize);
-            let next = offset + data.len() as u64;
-            self.ask(WorkerRequest::Write { block, offset, data }).await?;
-            offset = next;
-        }
-        Ok(())
-    }
-
-    async fn commit(&self, block: BlockId, length: u64) -> FsResult<()> {
-        self.ask(WorkerRequest::Commit { block, length }).await.map(drop)
-    }
 }
 
 fn content() -> Content {

@@ -13,7 +13,6 @@ use crate::rt::{select2, signal};
 use crate::sim::scenario::target::Role;
 use crate::sim::scenario::{Parameters, Scenario, url_host};
 use crate::stack::client::{ClientOptions, LeaderTimes};
-use crate::stack::journal::JournalConfig;
 use crate::stack::master::raft::{NodeId, Peer};
 use crate::stack::master::registry::RegistryTimes;
 use crate::stack::master::{Master, MasterConfig, RaftTimes};
@@ -109,7 +108,7 @@ impl Programs {
         let at = |port| SocketAddr::new(member.ip.into(), port);
         let bind = (at(MASTER_PORT), at(JOURNAL_PORT));
         let mut config = MasterConfig::new(node_id(member), self.members.clone(), bind, JOURNAL_DIR);
-        config.journal = JournalConfig { segment_bytes: p.raft.segment_size.get(), ..config.journal };
+        config.journal.segment_bytes = p.raft.segment_size.get();
         config.raft = RaftTimes {
             heartbeat: p.raft.heartbeat.0,
             election_min: p.raft.election_timeout.min.0,

@@ -7,8 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::diagnostic::closest;
+use crate::kube::quantity::text_value;
 use crate::stack::client::OperatorCommand;
-use crate::text_value;
 
 /// A command that can be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

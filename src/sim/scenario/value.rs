@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::base::Stream;
-use crate::text_value;
+use crate::kube::quantity::text_value;
 
 /// A length of simulated time: `30s`, `200ms`, `1m30s`, `2h`, `50us`, `10ns`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
