@@ -331,22 +331,24 @@ fn a_block_is_written_to_another_worker_and_an_unreachable_one_is_an_error_not_z
     assert_eq!(failed, Some(Errno::EIO));
 }
 
+/// The load of a storm; its clients can be started again.
+fn carry(cache: &mut Cache, load: &Arc<Load>, number: usize) {
+    let load = load.clone();
+    cache.start(cache.clients[number], async move {
+        let store = Arc::new(WebStore::new(web()));
+        workload::run(load, number as u32, ClientOptions::new(masters()), fuse_options(), store).await;
+    });
+}
+
 /// Load, a fault, the end of the load, a scan.
-fn storm(seed: u64, fault: impl FnOnce(&mut Cache)) -> (Vec<Operation>, FinalTree, Arc<Load>) {
+fn storm(seed: u64, fault: impl FnOnce(&mut Cache, &Arc<Load>)) -> (Vec<Operation>, FinalTree, Arc<Load>) {
     let mut cache = Cache::new(seed);
     let recorder = Recorder::new(Arc::new(now), under_store());
     let think_time = SpanRange { min: Span::millis(50), max: Span::millis(250) };
     let load = Load::new(LoadSpec::new(&Workload { think_time, ..Workload::default() }), recorder.clone());
-    for (number, host) in (0..).zip(cache.clients.clone()) {
-        let load = load.clone();
-        let program = async move {
-            let store = Arc::new(WebStore::new(web()));
-            workload::run(load, number, ClientOptions::new(masters()), fuse_options(), store).await;
-        };
-        cache.start(host, program);
-    }
+    (0..3).for_each(|number| carry(&mut cache, &load, number));
     cache.run_for(20);
-    fault(&mut cache);
+    fault(&mut cache, &load);
     cache.run_for(40);
     load.stop();
     for _ in (0..150).take_while(|_| load.running() > 0) {
@@ -386,7 +388,7 @@ fn judge(seed: u64, history: Vec<Operation>, tree: FinalTree) -> BTreeMap<&'stat
 #[test]
 fn contending_clients_see_one_history_through_a_leader_s_death() {
     for seed in 30..32 {
-        let (history, tree, load) = storm(seed, |cache| {
+        let (history, tree, load) = storm(seed, |cache, _| {
             let leader = cache.leader();
             cache.kill(cache.masters[leader]);
             cache.run_for(20);
@@ -410,10 +412,36 @@ fn contending_clients_see_one_history_through_a_leader_s_death() {
 
 #[test]
 fn a_storm_is_the_same_storm_again() {
-    let run = || storm(40, |cache| cache.kill(cache.workers[0]));
+    let run = || storm(40, |cache, _| cache.kill(cache.workers[0]));
     let ((first, tree, load), (again, tree_again, _)) = (run(), run());
     assert_eq!(first.len(), again.len());
     assert!(first == again && tree == tree_again);
     let checks = judge(40, first, tree);
     assert!(checks.values().all(|n| *n > 0), "{checks:?} {:?}", load.failed());
+}
+
+#[test]
+fn a_deposed_leader_and_a_client_that_dies_break_no_promise() {
+    for seed in 50..52 {
+        let (history, tree, load) = storm(seed, |cache, load| {
+            let cut_off = cache.masters[cache.leader()];
+            let others: Vec<HostId> = cache.masters.iter().copied().filter(|host| *host != cut_off).collect();
+            let both = |other: &HostId| [(cut_off, *other), (*other, cut_off)];
+            // Clients still reach it, and it believes to lead.
+            others.iter().flat_map(both).for_each(|(from, to)| cache.lab.world.block(from, to));
+            cache.run_for(1);
+            cache.kill(cache.clients[1]);
+            cache.run_for(20);
+            others.iter().flat_map(both).for_each(|(from, to)| cache.lab.world.unblock(from, to));
+            carry(cache, load, 1);
+        });
+        let later = SimTime::from_secs(70);
+        let successor = history.iter().filter(|op| op.client == 1 && op.invoked > later).count();
+        assert!(successor > 20, "{successor} operations after the restart");
+        let ids: Vec<u64> = history.iter().filter(|op| op.client == 1).map(|op| op.op.client).collect();
+        assert!(ids.first() != ids.last(), "a new process has operation ids of its own");
+        assert!(load.recorder().pending() <= 1);
+        let checks = judge(seed, history, tree);
+        assert!(checks.values().all(|n| *n > 0), "{checks:?}");
+    }
 }
