@@ -1,12 +1,15 @@
-//! A safety net under the seam: `getrandom` and `clock_gettime` of the C library, answered by the world inside a run.
+//! A safety net under the seam: `getrandom`, `clock_gettime` and `getenv` of the C library, answered by the world inside a
+//! run.
 //!
 //! A library that asks the operating system for entropy or time behind our back gets the seed's stream or the host's
-//! simulated clock, and the escape is counted, so that an outcome shows it. Our own code never relies on it. Outside of a
-//! run, and on other threads, both go to the kernel. The symbols take effect in the binary that links this crate.
+//! simulated clock, and the escape is counted, so that an outcome shows it. Our own code never relies on it. A library that
+//! asks for the time zone, as those do that print clock times into the log, gets UTC. Outside of a run, and on other
+//! threads, all go to the system. The symbols take effect in the binary that links this crate.
 //! Differs: `CLOCK_PROCESS_CPUTIME_ID` and the like always go to the kernel: nothing in a run should see them at all.
 #![expect(unsafe_code, reason = "symbols of the C library can only be replaced in unsafe code")]
 
 use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
 
 use super::backend::{simulated, with_engine};
 use crate::base::{Seed, Stream};
@@ -88,4 +91,39 @@ pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, out: *mut libc::t
     }
     // SAFETY: the arguments are the caller's, unchanged.
     unsafe { libc::syscall(libc::SYS_clock_gettime, clock, out) as libc::c_int }
+}
+
+/// POSIX: a time zone of no name is UTC.
+const UTC: &CStr = c"";
+
+/// Replaces getenv(3): inside a run `TZ` is UTC; all else is as outside.
+///
+/// # Safety
+/// As the C library's: `name` is a string, and nothing changes the environment meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn getenv(name: *const libc::c_char) -> *mut libc::c_char {
+    if name.is_null() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the caller gives a string that ends with NUL.
+    let name = unsafe { CStr::from_ptr(name) };
+    if name == c"TZ" && with_engine(|e| e.host()).flatten().is_some() {
+        return UTC.as_ptr().cast_mut();
+    }
+    // SAFETY: `environ` is null or a list of strings that ends with a null, and the caller keeps it from changing.
+    unsafe {
+        let mut at = environ;
+        while !at.is_null() && !(*at).is_null() {
+            let variable = CStr::from_ptr(*at).to_bytes();
+            if variable.strip_prefix(name.to_bytes()).is_some_and(|rest| rest.starts_with(b"=")) {
+                return (*at).add(name.count_bytes() + 1).cast_mut();
+            }
+            at = at.add(1);
+        }
+    }
+    std::ptr::null_mut()
+}
+
+unsafe extern "C" {
+    static environ: *const *const libc::c_char;
 }
