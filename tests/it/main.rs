@@ -5,6 +5,7 @@ mod cache;
 mod cli;
 mod client;
 mod conformance;
+mod determinism;
 mod journal;
 mod live;
 mod log_store;
