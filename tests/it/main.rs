@@ -10,6 +10,7 @@ mod journal;
 mod live;
 mod log_store;
 mod masters;
+mod scenario_in_rust;
 mod seam;
 mod tidy;
 mod under_store;
