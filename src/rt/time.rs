@@ -104,7 +104,10 @@ enum SleepKind {
 
 /// Waits for `d`.
 pub fn sleep(d: Duration) -> Sleep {
-    sleep_until(Instant::now() + d)
+    match with_engine(|e| e.now()) {
+        Some(now) => Sleep { deadline: Instant(now + d), kind: SleepKind::World(None) },
+        None => sleep_until(Instant::now() + d),
+    }
 }
 
 /// Waits until `deadline`.
@@ -128,6 +131,8 @@ impl Future for Sleep {
         };
         let ready = with_engine(|e| {
             if e.now() >= deadline {
+                // Fired: there is nothing left to cancel.
+                *timer = None;
                 return true;
             }
             let armed = timer.is_some_and(|key| e.timer_rewake(key, cx.waker()));

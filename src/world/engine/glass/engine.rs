@@ -59,8 +59,8 @@ impl Engine for Glass {
     fn now(&self) -> SimTime {
         let world = self.now.get();
         match self.current.get() {
-            Some(running) => self.hosts.borrow().host(running.host).monotonic(world),
-            None => world,
+            Some(running) if !running.on_time => self.hosts.borrow().host(running.host).monotonic(world),
+            _ => world,
         }
     }
 
@@ -74,6 +74,7 @@ impl Engine for Glass {
 
     fn timer_start(&self, deadline: SimTime, waker: &Waker) -> TimerKey {
         let at = match self.asker() {
+            Some(running) if running.on_time => deadline,
             Some(running) => self.hosts.borrow().host(running.host).world_time(deadline),
             None => return TimerKey(u64::MAX),
         };

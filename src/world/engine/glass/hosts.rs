@@ -56,6 +56,11 @@ impl Hosts {
         &mut self.hosts[id.0 as usize]
     }
 
+    /// Whether the monotonic clock of a process's host is the world's.
+    pub fn on_time(&self, id: ProcessId) -> bool {
+        self.host(self.process(id).host).on_time()
+    }
+
     pub fn process(&self, id: ProcessId) -> &Process {
         &self.processes[id.0 as usize]
     }
@@ -74,9 +79,13 @@ impl Hosts {
 const PPM: i128 = 1_000_000;
 
 impl Host {
+    fn on_time(&self) -> bool {
+        self.clock.drift_ppm == 0 && self.since.0 == self.since.1
+    }
+
     /// The monotonic clock at a moment of the world.
     pub fn monotonic(&self, world: SimTime) -> SimTime {
-        if self.clock.drift_ppm == 0 && self.since.0 == self.since.1 {
+        if self.on_time() {
             return world;
         }
         let passed = i128::from(world.0.saturating_sub(self.since.0.0));
@@ -86,7 +95,7 @@ impl Host {
 
     /// The first moment of the world at which the monotonic clock shows `local`.
     pub fn world_time(&self, local: SimTime) -> SimTime {
-        if local == SimTime::NEVER || (self.clock.drift_ppm == 0 && self.since.0 == self.since.1) {
+        if local == SimTime::NEVER || self.on_time() {
             return local;
         }
         let ahead = i128::from(local.0.saturating_sub(self.since.1.0));

@@ -48,7 +48,7 @@ impl Glass {
             let name = tasks.by_index(index).1.name;
             let future = tasks.remove(index);
             drop(tasks);
-            self.within(Running { process, host, name, alive: false }, || drop(future));
+            self.within(Running { process, host, name, alive: false, on_time: false }, || drop(future));
         }
     }
 }

@@ -56,6 +56,8 @@ struct Running {
     host: HostId,
     name: &'static str,
     alive: bool,
+    /// Whether the host's monotonic clock is the world's, as most are: then nobody need ask the host.
+    on_time: bool,
 }
 
 /// What an event of the queue does.

@@ -84,6 +84,7 @@ impl Glass {
         let (task, slot) = tasks.by_index(index);
         slot.queued = false;
         let mut hosts = self.hosts.borrow_mut();
+        let on_time = hosts.on_time(slot.process);
         let process = hosts.process_mut(slot.process);
         if process.frozen && !slot.aborted {
             // Counted as queued, so that a second wake does not list it twice.
@@ -91,7 +92,8 @@ impl Glass {
             process.stalled.push(index);
             return;
         }
-        let running = Running { process: slot.process, host: process.host, name: slot.name, alive: process.alive };
+        let running =
+            Running { process: slot.process, host: process.host, name: slot.name, alive: process.alive, on_time };
         if slot.aborted {
             let future = tasks.remove(index);
             drop((tasks, hosts));
