@@ -5,12 +5,16 @@
 
 use std::hint::black_box;
 
+use common::CpuTime;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stormglass::base::{Seed, SimTime};
 use stormglass::rt;
 use stormglass::world::engine::World;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
+
+#[path = "common/cpu_time.rs"]
+mod common;
 
 const SLEEPERS: u64 = 1_000;
 const NAPS: u64 = 100;
@@ -75,7 +79,7 @@ fn on_tokio<F: Future<Output = ()>>(program: F) {
     runtime.map(|rt| rt.block_on(program)).ok();
 }
 
-fn world_step(c: &mut Criterion) {
+fn world_step(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("timers");
     group.sample_size(10).throughput(Throughput::Elements(SLEEPERS * NAPS));
     group.bench_function("glass", |b| b.iter(|| on_glass(sleepers())));
@@ -88,5 +92,9 @@ fn world_step(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, world_step);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = world_step
+}
 criterion_main!(benches);

@@ -8,7 +8,7 @@ use crate::base::SimTime;
 use crate::oracle::observation::{LogDigest, LogId, MasterObservation, Role};
 use crate::sim::cluster::Cluster;
 use crate::sim::outcome::Failover;
-use crate::sim::progress::HostState;
+use crate::sim::progress::{HostState, ProcessState};
 use crate::sim::scenario::target;
 use crate::stack::observe::{EntryId, MasterFacts, Role as Raft};
 
@@ -93,19 +93,20 @@ impl Watch {
 
     /// The members' roles, if they changed since the last call.
     pub fn changed_roles(&mut self, cluster: &Cluster, cut_off: impl Fn(usize) -> bool) -> Option<&[HostState]> {
-        let now: Vec<HostState> = (0..cluster.members.len())
-            .map(|i| HostState {
-                name: cluster.members[i].plan.name.clone(),
-                role: cluster.role_word(i),
-                process: cluster.members[i].process_state(cut_off(i)),
-                term: (cluster.members[i].plan.role == target::Role::Master)
-                    .then(|| cluster.members[i].observer.look(|facts| facts.term)),
-            })
-            .collect();
-        (now != self.roles).then(|| {
-            self.roles = now;
-            self.roles.as_slice()
-        })
+        // Asked for after every slice of time and seldom true: nothing is allocated to find that out.
+        let differs = |(i, known): (usize, &HostState)| {
+            let (role, process, term) = state_of(cluster, i, cut_off(i));
+            (known.role, known.process, known.term) != (role, process, term)
+        };
+        if self.roles.len() == cluster.members.len() && !self.roles.iter().enumerate().any(differs) {
+            return None;
+        }
+        let state = |i: usize| {
+            let (role, process, term) = state_of(cluster, i, cut_off(i));
+            HostState { name: cluster.members[i].plan.name.clone(), role, process, term }
+        };
+        self.roles = (0..cluster.members.len()).map(state).collect();
+        Some(&self.roles)
     }
 
     fn look_at(&mut self, cluster: &Cluster, index: usize, now: SimTime) {
@@ -144,6 +145,16 @@ impl Watch {
         });
         self.last.insert(index, (member.incarnation, facts));
     }
+}
+
+/// Role, process and term of a member.
+fn state_of(cluster: &Cluster, index: usize, cut_off: bool) -> (&'static str, ProcessState, Option<u64>) {
+    let member = &cluster.members[index];
+    let term = match member.plan.role {
+        target::Role::Master => Some(member.observer.look(|facts| facts.term)),
+        _ => None,
+    };
+    (cluster.role_word(index), member.process_state(cut_off), term)
 }
 
 fn log_id(id: EntryId) -> LogId {
