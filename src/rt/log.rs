@@ -1,12 +1,14 @@
 //! The stack's own log (`tracing`) as events of the world: stamped with simulated time and host by the engine.
 //!
 //! A layer for `tracing-subscriber`. Spans are told by the names of those that enclose an event, outermost first.
+//! Libraries are heard from `WARN` up only: openraft prints instants at `INFO`, by the machine's clock and in its time
+//! zone, which would make a trace depend on where it was made.
 
 use std::fmt::{self, Write};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
@@ -17,10 +19,12 @@ use super::backend::with_engine;
 pub struct WorldLog;
 
 impl WorldLog {
-    /// Makes this thread log into its world until the guard is dropped. Callsites above `level` cost nothing.
+    /// Makes this thread log into its world until the guard is dropped: our own code up to `level`, libraries up to
+    /// `WARN`. Callsites above cost nothing.
     #[must_use = "logging ends when the guard is dropped"]
     pub fn install(level: LevelFilter) -> tracing::subscriber::DefaultGuard {
-        tracing::subscriber::set_default(Registry::default().with(Self.with_filter(level)))
+        let heard = Targets::new().with_target("stormglass", level).with_default(LevelFilter::WARN.min(level));
+        tracing::subscriber::set_default(Registry::default().with(Self.with_filter(heard)))
     }
 }
 
