@@ -1,8 +1,8 @@
 //! S1: operations on the namespace are linearizable, per path and across renames.
 //!
 //! Every answer carries the journal index that it reflects, so the order is given and need not be searched: it is held
-//! against real time ([`order`]), and a model replayed in that order must give every answer that clients saw. Only changes
-//! whose outcome nobody knows are placed by search ([`search`]). The scan after settling is replayed last, as listings.
+//! against real time (`order`), and a model replayed in that order must give every answer that clients saw. Only changes
+//! whose outcome nobody knows are placed by search (`search`). The scan after settling is replayed last, as listings.
 
 mod components;
 mod diagnose;

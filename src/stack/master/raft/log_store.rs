@@ -2,7 +2,7 @@
 //!
 //! Rule: everything that changes the log goes through one queue in the order in which openraft asked, and one task writes
 //! the queue: all that waits is one batch, one write, one sync (group commit), while the next batch gathers. Readers see
-//! entries as soon as they are queued; openraft is told of them only at [`Shared::acknowledge`], after the sync.
+//! entries as soon as they are queued; openraft is told of them only at `Shared::acknowledge`, after the sync.
 //! A failed journal fails every later call: the process must restart and recover.
 
 use std::collections::VecDeque;
