@@ -93,7 +93,10 @@ fn full_run(c: &mut Criterion<CpuTime>) {
     };
     one(&scenario(100, WRITE));
     let large = resident();
-    eprintln!("memory: {} KiB a client host ({small} KiB at 10 clients, {large} KiB at 100)", (large - small) / 90);
+    #[expect(clippy::disallowed_macros, reason = "a bench tells what it measured")]
+    {
+        eprintln!("memory: {} KiB a client host ({small} KiB at 10 clients, {large} KiB at 100)", (large - small) / 90);
+    }
 
     let mut group = c.benchmark_group("full_run");
     group.sample_size(10).throughput(Throughput::Elements(SIMULATED));

@@ -13,12 +13,19 @@ pub fn orphans(sources: &[Source]) -> Vec<Finding> {
         let parent = sources.iter().find(|source| source.path == parent);
         parent.is_some_and(|parent| !parent.find(&format!("mod {name};")).is_empty())
     };
+    // Benches share files by `#[path]`, from the folder of the file that says it.
+    let by_path = |path: &str| {
+        sources.iter().filter_map(|source| Some((source, source.path.rsplit_once('/')?.0))).any(|(source, folder)| {
+            let rest = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+            rest.is_some_and(|rest| source.text.contains(&format!("#[path = \"{rest}\"]")))
+        })
+    };
     let alone = |source: &&Source| {
         let path = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
         let Some((folder, name)) = path.rsplit_once('/') else { return false };
         let root = matches!(folder, "tests" | "benches") || matches!(name, "main" | "lib");
         let parents = ["/main.rs", "/lib.rs", "/mod.rs", ".rs"].map(|end| format!("{folder}{end}"));
-        !root && !parents.iter().any(|parent| declared(parent, name))
+        !root && !parents.iter().any(|parent| declared(parent, name)) && !by_path(&source.path)
     };
     let what = "no `mod` line names it: declare it or remove it";
     sources.iter().filter(alone).map(|source| finding(&source.path, 1, what.into())).collect()
@@ -121,8 +128,12 @@ mod tests {
             text("tests/it/main.rs", "mod cli;"),
             text("tests/it/cli.rs", ""),
             text("tests/it/gone.rs", ""),
+            text("benches/steps.rs", "#[path = \"common/time.rs\"]\nmod common;"),
+            text("benches/common/time.rs", ""),
+            text("benches/common/space.rs", ""),
         ];
-        assert_eq!(paths(&orphans(&sources)), ["src/base/lost.rs", "src/late/mod.rs", "tests/it/gone.rs"]);
+        let alone = ["src/base/lost.rs", "src/late/mod.rs", "tests/it/gone.rs", "benches/common/space.rs"];
+        assert_eq!(paths(&orphans(&sources)), alone);
     }
 
     #[test]
