@@ -24,6 +24,7 @@ pub fn check(record: &RunRecord) -> Finding {
 fn terms(masters: &[MasterObservation], finding: &mut Finding) {
     let mut leaders: BTreeMap<u64, &MasterObservation> = BTreeMap::new();
     let mut last: BTreeMap<(u64, u32), &MasterObservation> = BTreeMap::new();
+    let mut votes: BTreeMap<(u64, u32, u64), u64> = BTreeMap::new();
     for now in masters {
         if now.role == Role::Leader {
             let first = leaders.entry(now.term).or_insert(now);
@@ -39,20 +40,20 @@ fn terms(masters: &[MasterObservation], finding: &mut Finding) {
             continue;
         }
         if let Some(was) = last.insert((now.member, now.storage), now) {
-            finding.check(went_back(was, now));
+            finding.check((now.term < was.term).then(|| Violation::TermWentBack {
+                member: now.name.clone(),
+                was: was.term,
+                now: now.term,
+                at: now.at,
+            }));
         }
-    }
-}
-
-fn went_back(was: &MasterObservation, now: &MasterObservation) -> Option<Violation> {
-    if now.term < was.term {
-        return Some(Violation::TermWentBack { member: now.name.clone(), was: was.term, now: now.term, at: now.at });
-    }
-    match (was.voted_for, now.voted_for) {
-        (Some(first), Some(second)) if was.term == now.term && first != second => {
-            Some(Violation::VotedTwice { member: now.name.clone(), term: now.term, first, second, at: now.at })
+        // Not every observation tells a vote; the first one told in a term stays.
+        if let Some(second) = now.voted_for {
+            let (member, term) = (now.name.clone(), now.term);
+            let first = *votes.entry((now.member, now.storage, term)).or_insert(second);
+            let twice = first != second;
+            finding.check(twice.then(|| Violation::VotedTwice { member, term, first, second, at: now.at }));
         }
-        _ => None,
     }
 }
 
@@ -131,6 +132,7 @@ mod tests {
         let vote = |t, term, voted| MasterObservation { voted_for: Some(voted), ..master(t, 1, term) };
         assert_eq!(seen(vec![vote(1, 4, 2), vote(2, 5, 3)]), [""; 0]);
         assert_eq!(seen(vec![vote(1, 4, 2), vote(2, 4, 3)]), ["VotedTwice"]);
+        assert_eq!(seen(vec![vote(1, 4, 2), master(2, 1, 4), vote(3, 4, 3)]), ["VotedTwice"], "silence is no new vote");
     }
 
     #[test]

@@ -48,9 +48,9 @@ pub struct Applied {
 /// One master's facts.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct MasterFacts {
-    /// Current term.
+    /// Current term, as far as it is durable.
     pub term: u64,
-    /// Whom it voted for in that term, itself included.
+    /// Whom it voted for in that term, itself included; none once it has heard of the term's leader.
     pub voted_for: Option<u64>,
     /// What it takes itself for.
     pub role: Role,

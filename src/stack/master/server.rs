@@ -223,9 +223,13 @@ async fn take_office(service: Arc<Service>, term: u64) {
 
 fn observe(observer: &Observer, metrics: &openraft::RaftMetrics<TypeConfig>) {
     observer.update(|facts| {
-        facts.term = metrics.current_term;
+        // The vote is the durable one, and only what is durable is promised; a leader's term is, by its election.
         let voted = metrics.vote.leader_id();
-        facts.voted_for = (voted.term == metrics.current_term && voted.term > 0).then_some(voted.voted_for);
+        let leads = metrics.state == ServerState::Leader;
+        facts.term = if leads { metrics.current_term } else { voted.term };
+        // A committed vote names the leader that was heard of, for whom this member need not have voted.
+        let own = !metrics.vote.is_committed() && voted.term == facts.term && voted.term > 0;
+        facts.voted_for = own.then_some(voted.voted_for);
         facts.role = match metrics.state {
             _ if metrics.running_state.is_err() => Role::Down,
             ServerState::Learner => Role::Learner,
