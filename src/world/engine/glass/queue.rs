@@ -2,7 +2,7 @@
 //!
 //! A hierarchical timing wheel over the bits of the time (Varghese and Lauck), six bits a level, as a radix heap: an event
 //! lies at the level of the highest digit in which its time differs from the last one popped, and moves down when that
-//! digit's turn comes. Nothing may be added before the last time popped. Cancelling frees the payload at once and leaves a
+//! digit's turn comes. Nothing may be added before the last time popped, nor before a time by which nothing was due. Cancelling frees the payload at once and leaves a
 //! node behind; dead nodes are swept when they outnumber the live ones.
 
 use std::collections::VecDeque;
@@ -63,9 +63,8 @@ impl<E> Default for Queue<E> {
 }
 
 impl<E> Queue<E> {
-    /// Adds an event. `at` must not lie before the last time popped.
+    /// Adds an event. `at` must not lie before the last time popped, nor before one by which nothing was due.
     pub fn push(&mut self, at: SimTime, event: E) -> EventKey {
-        debug_assert!(at.0 >= self.last, "an event in the past");
         let slot = self.free.pop().unwrap_or_else(|| {
             self.payloads.push(Payload { generation: 0, event: None });
             (self.payloads.len() - 1) as u32
@@ -95,33 +94,34 @@ impl<E> Queue<E> {
         event
     }
 
-    /// The next event, if it is due by `until`.
+    /// The next event, if it is due by `until`. If there is none, time has come to `until`.
     pub fn pop_due(&mut self, until: SimTime) -> Option<(SimTime, E)> {
         while self.occupied != 0 {
             let level = self.occupied.trailing_zeros() as usize;
             let digit = self.levels[level].occupied.trailing_zeros() as usize;
-            if level > 0 {
+            let slot = &mut self.levels[level].slots[digit];
+            // The slot is the earliest. All nodes of a slot of the lowest level have one and the same time, and a node
+            // alone in its slot is the earliest of all: either is popped as it stands.
+            if level > 0 && slot.len() > 1 {
                 self.spread(level, digit, until.0)?;
                 continue;
             }
-            // All nodes of a slot of the lowest level have one and the same time.
-            let Some(&node) = self.levels[0].slots[digit].front() else {
-                self.vacate(0, digit);
+            let Some(&node) = slot.front() else {
+                self.vacate(level, digit);
                 continue;
             };
-            let dead = self.is_dead(&node);
-            if !dead && node.at > until.0 {
+            if node.at > until.0 {
                 return None;
             }
-            self.levels[0].slots[digit].pop_front();
-            if self.levels[0].slots[digit].is_empty() {
-                self.vacate(0, digit);
+            slot.pop_front();
+            if slot.is_empty() {
+                self.vacate(level, digit);
             }
-            if dead {
+            self.last = node.at;
+            if self.is_dead(&node) {
                 self.dead -= 1;
                 continue;
             }
-            self.last = node.at;
             let event = self.release(node.slot)?;
             return Some((SimTime(node.at), event));
         }
@@ -150,19 +150,18 @@ impl<E> Queue<E> {
 
     /// Moves the nodes of a slot to lower levels, counted from the earliest of them; nothing if that is not due.
     fn spread(&mut self, level: usize, digit: usize, until: u64) -> Option<()> {
-        let mut nodes = std::mem::take(&mut self.levels[level].slots[digit]);
-        let earliest = nodes.iter().filter(|node| !self.is_dead(node)).map(|node| node.at).min();
-        if earliest.is_some_and(|at| at > until) {
-            self.levels[level].slots[digit] = nodes;
+        let nodes = &self.levels[level].slots[digit];
+        let earliest = nodes.iter().map(|node| node.at).min().unwrap_or(until);
+        if earliest > until {
             return None;
         }
+        let mut nodes = std::mem::take(&mut self.levels[level].slots[digit]);
         self.vacate(level, digit);
-        if let Some(earliest) = earliest {
-            self.last = earliest;
-        }
+        // A dead node may be the earliest: time has not come there yet, but nothing live lies before it.
+        self.last = earliest;
         // Order among equal times is kept: they move together, first to last.
         for node in nodes.drain(..) {
-            if self.is_dead(&node) {
+            if self.dead > 0 && self.is_dead(&node) {
                 self.dead -= 1;
             } else {
                 self.place(node);
@@ -286,10 +285,8 @@ mod tests {
                         let due = model.first_key_value().filter(|(k, _)| k.0 <= ahead).map(|(k, v)| (*k, *v));
                         let got = q.pop_due(SimTime(ahead));
                         prop_assert_eq!(got, due.map(|(k, v)| (SimTime(k.0), v)));
-                        if let Some((k, _)) = due {
-                            model.remove(&k);
-                            now = k.0;
-                        }
+                        now = due.map_or(ahead, |(k, _)| k.0);
+                        due.map(|(k, _)| model.remove(&k));
                     }
                 }
                 prop_assert_eq!(q.len(), model.len());
