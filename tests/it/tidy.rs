@@ -107,6 +107,11 @@ fn every_file_is_part_of_the_build() {
 }
 
 #[test]
+fn every_dependency_is_used() {
+    none(&pairs::dependencies(&std::fs::read_to_string("Cargo.toml").unwrap(), &sources()));
+}
+
+#[test]
 fn every_scenario_has_its_snapshot() {
     let sources = sources();
     none(&pairs::snapshots(&walk("scenarios"), &walk("snapshots"), &sources));

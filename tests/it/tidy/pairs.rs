@@ -31,6 +31,25 @@ pub fn orphans(sources: &[Source]) -> Vec<Finding> {
     sources.iter().filter(alone).map(|source| finding(&source.path, 1, what.into())).collect()
 }
 
+/// Dependencies that no code names.
+pub fn dependencies(manifest: &str, sources: &[Source]) -> Vec<Finding> {
+    let mut section = "";
+    let mut found = Vec::new();
+    for (number, line) in manifest.lines().enumerate() {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let Some((name, _)) = line.split_once(" = ").filter(|_| section.ends_with("dependencies]")) else { continue };
+        let path = format!("{}::", name.replace('-', "_"));
+        let of_tests = section.contains("dev-");
+        let mut users = sources.iter().filter(|source| of_tests || source.path.starts_with("src/"));
+        if !users.any(|source| !source.find(&path).is_empty()) {
+            found.push(finding("Cargo.toml", number + 1, format!("nothing uses `{name}`: remove it")));
+        }
+    }
+    found
+}
+
 /// Scenarios without a snapshot, and snapshots of nothing.
 pub fn snapshots(scenarios: &[String], snapshots: &[String], sources: &[Source]) -> Vec<Finding> {
     let runs = |path: &&String| path.ends_with(".yaml") && !path.contains("/manifests/");
@@ -134,6 +153,15 @@ mod tests {
         ];
         let alone = ["src/base/lost.rs", "src/late/mod.rs", "tests/it/gone.rs", "benches/common/space.rs"];
         assert_eq!(paths(&orphans(&sources)), alone);
+    }
+
+    #[test]
+    fn dependencies_that_nobody_uses_are_found() {
+        let manifest = "[package]\nname = \"x\"\n[dependencies]\na-b = \"1\"\nc = { version = \"1\" }\n[dev-dependencies]\n\
+                        d = \"1\"\nb = \"1\"\n[profile.dev]\nz = 1\n";
+        let sources = [Source::new("src/x.rs", "use a_b::X; // b::Y"), Source::new("tests/x.rs", "c::f(); d::f();")];
+        let lines: Vec<usize> = dependencies(manifest, &sources).into_iter().map(|finding| finding.line).collect();
+        assert_eq!(lines, [5, 8]);
     }
 
     #[test]
