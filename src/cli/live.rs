@@ -14,7 +14,7 @@ use super::progress::stamp;
 use crate::base::{Seed, SimTime, lock};
 use crate::report::{Paint, run::failover_line};
 use crate::sim::outcome::{Failover, Phase, Screen};
-use crate::sim::progress::{HostState, Load, ProcessState, Progress};
+use crate::sim::progress::{FaultNews, HostState, Load, ProcessState, Progress};
 use crate::sim::scenario::Step;
 
 /// Lines of the log that are shown.
@@ -69,6 +69,17 @@ impl Live {
 }
 
 impl Model {
+    fn fault(&mut self, fault: &str, hosts: &[String], news: FaultNews) {
+        match news {
+            FaultNews::Begins => self.faults.push((fault.into(), hosts.into())),
+            FaultNews::Ends => self.faults.retain(|(name, on)| !(name == fault && on == hosts)),
+            FaultNews::Remedies => {
+                self.faults.iter_mut().for_each(|(_, on)| on.retain(|host| !hosts.contains(host)));
+                self.faults.retain(|(_, on)| !on.is_empty());
+            }
+        }
+    }
+
     fn log(&mut self, line: String) {
         self.log.push_back(format!("{} {line}", stamp(self.at)));
         if self.log.len() > LOG {
@@ -79,21 +90,22 @@ impl Model {
 
 impl Progress for Live {
     fn on_phase(&mut self, at: SimTime, phase: Phase) {
-        self.write(at, |model| model.phase = Some(phase));
+        self.write(at, |model| {
+            model.phase = Some(phase);
+            if phase == Phase::Heal {
+                model.faults.clear();
+            }
+        });
     }
 
     fn on_step(&mut self, at: SimTime, index: usize, count: usize, step: &Step) {
         self.write(at, |model| model.step = Some((index + 1, count, step.to_string())));
     }
 
-    fn on_fault(&mut self, at: SimTime, fault: &str, hosts: &[String], active: bool) {
+    fn on_fault(&mut self, at: SimTime, fault: &str, hosts: &[String], news: FaultNews) {
         self.write(at, |model| {
-            model.faults.retain(|(name, on)| !(name == fault && on == hosts));
-            if active {
-                model.faults.push((fault.into(), hosts.into()));
-            }
-            let what = if active { "begins" } else { "ends" };
-            model.log(format!("{fault} {what} on {}", hosts.join(", ")));
+            model.fault(fault, hosts, news);
+            model.log(news.line(fault, hosts));
         });
     }
 
@@ -154,6 +166,20 @@ fn state(host: &HostState, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_is_shown_until_it_ends_or_a_remedy_comes() {
+        let (a, b) = (["a".to_owned()], ["b".to_owned()]);
+        let mut model = Model::default();
+        model.fault("kill", &[a[0].clone(), b[0].clone()], FaultNews::Begins);
+        model.fault("freeze", &b, FaultNews::Begins);
+        model.fault("restart", &a, FaultNews::Remedies);
+        assert_eq!(model.faults, [("kill".to_owned(), b.to_vec()), ("freeze".to_owned(), b.to_vec())]);
+        model.fault("freeze", &b, FaultNews::Ends);
+        assert_eq!(model.faults, [("kill".to_owned(), b.to_vec())]);
+        model.fault("heal", &b, FaultNews::Remedies);
+        assert_eq!(model.faults, []);
+    }
 
     #[test]
     fn the_screen_shows_time_roles_phase_and_faults() {

@@ -6,7 +6,7 @@ use super::os;
 use crate::base::SimTime;
 use crate::report::run::failover_line;
 use crate::sim::outcome::{Failover, Phase};
-use crate::sim::progress::{HostState, ProcessState, Progress};
+use crate::sim::progress::{FaultNews, HostState, ProcessState, Progress};
 use crate::sim::scenario::Step;
 
 /// A [`Progress`] that writes lines to standard error.
@@ -33,8 +33,8 @@ impl Progress for Lines {
         line(at, &format!("step {}/{count}: {step}", index + 1));
     }
 
-    fn on_fault(&mut self, at: SimTime, fault: &str, hosts: &[String], active: bool) {
-        line(at, &format!("{fault} {} on {}", if active { "begins" } else { "ends" }, hosts.join(", ")));
+    fn on_fault(&mut self, at: SimTime, fault: &str, hosts: &[String], news: FaultNews) {
+        line(at, &news.line(fault, hosts));
     }
 
     fn on_roles(&mut self, at: SimTime, hosts: &[HostState]) {

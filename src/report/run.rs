@@ -111,7 +111,8 @@ fn failovers(out: &mut String, outcome: &Outcome, paint: Paint) {
     if !outcome.failovers.is_empty() {
         section(out, "failovers", paint);
         for failover in &outcome.failovers {
-            let _ = writeln!(out, "  {}", failover_line(failover));
+            let served = if failover.serving_at.is_some() { "" } else { ", and no change was acknowledged since" };
+            let _ = writeln!(out, "  {}{served}", failover_line(failover));
         }
     }
 }
@@ -124,10 +125,9 @@ pub fn failover_line(failover: &Failover) -> String {
         (Some(leader), Some(at)) => write!(line, "; {leader} leads after {}", after(at)),
         _ => write!(line, "; nobody leads"),
     };
-    let _ = match failover.serving_at {
-        Some(at) => write!(line, ", serves after {}", after(at)),
-        None => write!(line, ", and serves nothing"),
-    };
+    if let Some(at) = failover.serving_at {
+        let _ = write!(line, ", acknowledges a change after {}", after(at));
+    }
     line
 }
 

@@ -10,6 +10,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 
 use super::backend::{simulated, with_engine};
 use crate::base::{Seed, Stream};
@@ -18,6 +20,7 @@ thread_local! {
     static ENTROPY: RefCell<Option<Stream>> = const { RefCell::new(None) };
     static RANDOM: Cell<u64> = const { Cell::new(0) };
     static CLOCK: Cell<u64> = const { Cell::new(0) };
+    static UNREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Starts the stream from which `getrandom` answers on this thread, and counts from zero.
@@ -31,6 +34,19 @@ pub fn begin(seed: Seed) {
 pub fn end() -> (u64, u64) {
     ENTROPY.with(|e| *e.borrow_mut() = None);
     (RANDOM.get(), CLOCK.get())
+}
+
+/// Runs `future` without counting its calls of `clock_gettime`: for a library that asks although nobody reads the answer,
+/// and that cannot be told to stop. The answer is the world's all the same.
+pub async fn clock_unread<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let before = UNREAD.replace(true);
+        let polled = future.as_mut().poll(cx);
+        UNREAD.set(before);
+        polled
+    })
+    .await
 }
 
 /// Fills `buf` from the run's stream; false if this thread runs no task. The harness between two steps of the world may
@@ -82,7 +98,8 @@ pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, out: *mut libc::t
         // The harness between two steps of the world is not in the run: it may look at a real clock.
         let now = with_engine(|e| e.host().map(|_| if wall { e.wall() } else { e.now().elapsed() }));
         if let Some(now) = now.flatten() {
-            let _ = CLOCK.try_with(|count| count.set(count.get() + 1));
+            let counts = !UNREAD.try_with(Cell::get).unwrap_or_default();
+            let _ = CLOCK.try_with(|count| count.set(count.get() + u64::from(counts)));
             let time = libc::timespec { tv_sec: now.as_secs() as libc::time_t, tv_nsec: i64::from(now.subsec_nanos()) };
             // SAFETY: the caller gives a writable timespec at `out`.
             unsafe { out.write(time) };

@@ -18,9 +18,9 @@ pub trait Progress {
         let _ = (at, index, count, step);
     }
 
-    /// A fault hits `hosts`, or with `active` false ends there.
-    fn on_fault(&mut self, at: SimTime, fault: &str, hosts: &[String], active: bool) {
-        let _ = (at, fault, hosts, active);
+    /// A fault, or a remedy, comes to `hosts`, or a fault ends there by itself.
+    fn on_fault(&mut self, at: SimTime, fault: &str, hosts: &[String], news: FaultNews) {
+        let _ = (at, fault, hosts, news);
     }
 
     /// A host's state changed; all hosts are given.
@@ -28,7 +28,7 @@ pub trait Progress {
         let _ = (at, hosts);
     }
 
-    /// A leader was replaced.
+    /// A leader was replaced; once more when the new one has acknowledged a client's change.
     fn on_failover(&mut self, at: SimTime, failover: &Failover) {
         let _ = (at, failover);
     }
@@ -41,6 +41,25 @@ pub trait Progress {
     /// Simulated time passed; called at least once per simulated second.
     fn on_time(&mut self, at: SimTime, load: Load) {
         let _ = (at, load);
+    }
+}
+
+/// What is new about a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultNews {
+    /// It hits.
+    Begins,
+    /// Its time is over.
+    Ends,
+    /// It is a remedy: faults on these hosts end.
+    Remedies,
+}
+
+impl FaultNews {
+    /// As a line of a log: `kill leader on master-0`.
+    pub fn line(self, fault: &str, hosts: &[String]) -> String {
+        let ends = if self == Self::Ends { " ends" } else { "" };
+        format!("{fault}{ends} on {}", hosts.join(", "))
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Watch {
     pub masters: Vec<MasterObservation>,
     /// Changes of leader that faults caused.
     pub failovers: Vec<Failover>,
+    /// Snapshots that masters took over from a leader, all starts of a master together.
+    pub installed: BTreeMap<usize, u64>,
     last: BTreeMap<usize, (u32, MasterFacts)>,
     leader: Option<usize>,
     led: Option<(usize, u64)>,
@@ -49,14 +51,17 @@ impl Watch {
         self.hit.or(self.led.map(|(_, term)| term)).unwrap_or_default()
     }
 
-    /// Notes that a client's change was acknowledged at `ack`: the failovers before it are over.
-    pub fn note_service(&mut self, ack: Option<SimTime>) {
-        let Some(ack) = ack else { return };
+    /// Notes that a client's change was acknowledged at `ack`: the failovers before it are over. Gives those.
+    pub fn note_service(&mut self, ack: Option<SimTime>) -> Vec<Failover> {
+        let mut over = Vec::new();
+        let Some(ack) = ack else { return over };
         for failover in self.failovers.iter_mut().rev().take_while(|failover| failover.serving_at.is_none()) {
             if failover.new_leader_at.is_some_and(|at| ack >= at) {
                 failover.serving_at = Some(ack);
+                over.push(failover.clone());
             }
         }
+        over
     }
 
     /// Looks at every master. Gives the failover that a new leader completes.
@@ -124,6 +129,8 @@ impl Watch {
         let facts = member.observer.facts();
         let news = seen.filter(|(incarnation, _)| *incarnation == member.incarnation);
         let known = news.and_then(|(_, before)| before.applied).map_or(0, |id| id.index);
+        let installed = facts.installed - news.map_or(0, |(_, before)| before.installed);
+        *self.installed.entry(index).or_default() += installed;
         let log = facts.tail.iter().filter(|applied| applied.id.index > known);
         let log = log.map(|applied| LogDigest { id: log_id(applied.id), hash: applied.state_hash }).collect();
         self.masters.push(MasterObservation {

@@ -70,6 +70,8 @@ pub struct MasterFacts {
     pub applied: Option<EntryId>,
     /// Entries up to here are in its snapshot.
     pub snapshot: Option<EntryId>,
+    /// Snapshots that it took over from a leader in this process's life.
+    pub installed: u64,
     /// Entries up to here are purged from its journal.
     pub purged: Option<EntryId>,
     /// The latest applied entries, oldest first, at most [`APPLIED_TAIL`] of this process's life.

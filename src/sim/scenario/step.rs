@@ -100,6 +100,9 @@ pub struct Expect {
     /// Workers that the leader counts as live.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live_workers: Option<u32>,
+    /// Snapshots that masters took over from a leader, since the start of the run: at least so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshots_installed: Option<u32>,
     /// About the screen of the last `run` step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<OutputExpect>,
@@ -158,7 +161,8 @@ impl OutputExpect {
 impl Expect {
     /// Whether nothing is asked for.
     pub const fn is_empty(&self) -> bool {
-        self.leader.is_none() && self.service.is_none() && self.live_workers.is_none() && self.output.is_none()
+        let cluster = self.leader.is_none() && self.service.is_none() && self.live_workers.is_none();
+        cluster && self.snapshots_installed.is_none() && self.output.is_none()
     }
 }
 
@@ -175,8 +179,9 @@ impl std::fmt::Display for Expect {
             ServiceExpect::Unavailable => "no service".into(),
         });
         let workers = self.live_workers.map(|n| format!("{n} live workers"));
+        let snapshots = self.snapshots_installed.map(|n| format!("{n} snapshots installed"));
         let output = self.output.as_ref().map(|_| "the screen".to_string());
-        let all: Vec<String> = [leader, service, workers, output].into_iter().flatten().collect();
+        let all: Vec<String> = [leader, service, workers, snapshots, output].into_iter().flatten().collect();
         f.write_str(&all.join(", "))?;
         self.within.map_or(Ok(()), |span| write!(f, " within {span}"))
     }

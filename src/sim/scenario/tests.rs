@@ -158,6 +158,7 @@ fn what_is_written_out_reads_back_as_it_was() {
         "run: goosefs fsadmin report",
         "run: {command: goosefs fs masterInfo, on: master/1, name: x}",
         "expect: {leader: present, service: available, live_workers: 2, output: {contains: [a], lacks: [b]}, within: 1s}",
+        "expect: {snapshots_installed: 1}",
         "kill: leader",
         "kill: {target: [leader, worker/0], restart_after: 3s}",
         "power_loss: all",

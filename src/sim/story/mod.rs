@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::cluster::{Cluster, build};
 use super::faults::{Aim, Faults};
 use super::outcome::{Outcome, Phase, PhaseTime};
-use super::progress::{Load, Progress};
+use super::progress::{FaultNews, Load, Progress};
 use super::scenario::{Fault, Scenario};
 use super::watch::Watch;
 use crate::base::{Seed, SimTime, Stream};
@@ -160,7 +160,7 @@ impl<'a> Story<'a> {
     fn look(&mut self) {
         let now = self.now();
         for (fault, hosts) in self.faults.expire(&self.lab, &mut self.cluster, now) {
-            self.note_fault(&fault, &hosts, false);
+            self.note_fault(&fault, &hosts, FaultNews::Ends);
         }
         for index in self.cluster.notice_exits(&self.lab) {
             let text = format!("{} ended by itself", self.cluster.members[index].plan.name);
@@ -181,7 +181,9 @@ impl<'a> Story<'a> {
             self.lab.world.record(None, Kind::Harness { what: "failover", text });
             self.progress.on_failover(now, &failover);
         }
-        self.watch.note_service(self.workload.recorder().last_ack());
+        for failover in self.watch.note_service(self.workload.recorder().last_ack()) {
+            self.progress.on_failover(now, &failover);
+        }
         if let Some(roles) = self.watch.changed_roles(&self.cluster, |index| self.faults.cut_off(index)) {
             self.progress.on_roles(now, roles);
         }
@@ -201,16 +203,17 @@ impl<'a> Story<'a> {
         let leader = self.watch.last_leader();
         let members = self.faults.inject(&self.lab, &mut self.cluster, fault, aim);
         let hosts = self.cluster.names(&members);
-        self.note_fault(&fault.to_string(), &hosts, !fault.is_remedy());
+        let news = if fault.is_remedy() { FaultNews::Remedies } else { FaultNews::Begins };
+        self.note_fault(&fault.to_string(), &hosts, news);
         if !fault.is_remedy() && leader.is_some_and(|leader| members.contains(&leader)) && takes_leaders_away(fault) {
             self.watch.leader_hit(&self.cluster, &fault.to_string(), self.now());
         }
     }
 
-    fn note_fault(&mut self, fault: &str, hosts: &[String], active: bool) {
-        let text = format!("{fault} ({}){}", hosts.join(", "), if active { "" } else { " ends" });
+    fn note_fault(&mut self, fault: &str, hosts: &[String], news: FaultNews) {
+        let text = news.line(fault, hosts);
         self.lab.world.record(None, Kind::Harness { what: "fault", text });
-        self.progress.on_fault(self.now(), fault, hosts, active);
+        self.progress.on_fault(self.now(), fault, hosts, news);
     }
 }
 

@@ -104,6 +104,7 @@ impl Story<'_> {
         outcome.faults = record.faults.clone();
         outcome.counters = self.workload.counters();
         outcome.counters.insert("raft.terms".into(), self.watch.last_term().map_or(0, |(_, term)| term));
+        outcome.counters.insert("raft.snapshots_installed".into(), self.watch.installed.values().sum());
         outcome.tables.push(self.masters_table());
         let (getrandom, clock) = interpose::end();
         outcome.escapes = Escapes { getrandom, clock };
@@ -117,7 +118,9 @@ impl Story<'_> {
     }
 
     fn masters_table(&self) -> Table {
-        let columns = ["MASTER", "ROLE", "TERM", "APPLIED", "SNAPSHOT", "PURGED", "STARTS"].map(str::to_owned).to_vec();
+        let columns = ["MASTER", "ROLE", "TERM", "APPLIED", "SNAPSHOT", "PURGED", "INSTALLED", "STARTS"]
+            .map(str::to_owned)
+            .to_vec();
         let row = |index: usize| {
             let member = &self.cluster.members[index];
             let facts = member.observer.facts();
@@ -137,6 +140,7 @@ impl Story<'_> {
                 index_of(facts.applied),
                 index_of(facts.snapshot),
                 index_of(facts.purged),
+                self.watch.installed.get(&index).copied().unwrap_or_default().to_string(),
                 member.incarnation.to_string(),
             ]
         };

@@ -95,7 +95,12 @@ impl Story<'_> {
         let since = self.now();
         let before = self.watch.term_before();
         let bound = expect.within.map_or(Duration::ZERO, |span| span.0);
-        let met = self.wait_for(bound, |story| story.holds(expect, before, since))?;
+        if expect.service == Some(ServiceExpect::Unavailable) {
+            // Not that it was away for a moment: it stays away.
+            self.advance(since + bound)?;
+        }
+        let left = (since + bound).since(self.now());
+        let met = self.wait_for(left, |story| story.holds(expect, before, since))?;
         self.goals.push(Goal { name: format!("expect {expect}"), reached: u64::from(met) });
         Ok(())
     }
@@ -112,11 +117,7 @@ impl Story<'_> {
             None => true,
             Some(ServiceExpect::Available) => self.workload.recorder().last_ack().is_some_and(|ack| ack > since),
             Some(ServiceExpect::Unavailable) => {
-                let quiet = self
-                    .workload
-                    .recorder()
-                    .last_ack()
-                    .is_none_or(|ack| self.now().since(ack) > Duration::from_secs(10));
+                let quiet = self.workload.recorder().last_ack().is_none_or(|ack| ack <= since);
                 quiet && self.workload.open() > 0
             }
         };
@@ -124,7 +125,13 @@ impl Story<'_> {
             let live = self.watch.leader().and_then(|leader| self.cluster.facts(leader)).map(|f| f.live_workers);
             live == Some(n as usize)
         });
-        leader && service && workers && expect.output.as_ref().is_none_or(|output| self.last_screen_meets(output))
+        let installed: u64 = self.watch.installed.values().sum();
+        let snapshots = expect.snapshots_installed.is_none_or(|n| installed >= u64::from(n));
+        leader
+            && service
+            && workers
+            && snapshots
+            && expect.output.as_ref().is_none_or(|output| self.last_screen_meets(output))
     }
 
     fn last_screen_meets(&self, output: &OutputExpect) -> bool {

@@ -36,6 +36,14 @@ impl<'a> CheckedFile<'a> {
         let op = self.fuse.client().next_op();
         let read = self.fuse.read_pieces(self.handle, offset, size).await;
         let length = size.min(self.info.length.saturating_sub(offset));
+        for piece in read.iter().flatten() {
+            let from = match &piece.source {
+                Source::Worker { cached: true, .. } => "cached",
+                Source::Worker { .. } => "read_through",
+                Source::UnderStore => "under_store",
+            };
+            self.recorder.came(from, piece.data.len() as u64);
+        }
         let seen = match &read {
             Ok(pieces) => compare(&self.recorder.candidates(self.info.id, self.path), offset, length, pieces),
             Err(errno) => BytesSeen::Failed(errno.to_string()),

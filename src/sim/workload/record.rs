@@ -40,6 +40,8 @@ struct State {
     recent: VecDeque<String>,
     acked: u64,
     last_ack: Option<SimTime>,
+    /// Bytes read, by where they came from.
+    bytes: BTreeMap<&'static str, u64>,
 }
 
 impl Recorder {
@@ -103,10 +105,13 @@ impl Recorder {
         lock(&self.state).under_store.clone()
     }
 
-    /// Counts by kind of call and outcome, such as `create.acked`, for reports.
+    /// Counts by kind of call and outcome, such as `create.acked`, and bytes read by source, such as `bytes.cached`, for
+    /// reports.
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        let mut counts = BTreeMap::new();
-        for operation in &lock(&self.state).operations {
+        let state = lock(&self.state);
+        let mut counts: BTreeMap<String, u64> =
+            state.bytes.iter().map(|(from, bytes)| (format!("bytes.{from}"), *bytes)).collect();
+        for operation in &state.operations {
             *counts.entry(format!("{}.{}", kind(&operation.call), fate(&operation.outcome))).or_default() += 1;
         }
         counts
@@ -145,6 +150,11 @@ impl Recorder {
         let outcome = Outcome::Acked { returned, index: 0, term: 0, answer: Answer::Bytes(seen) };
         let operation = Operation { client, op, call, invoked, attempts: 1, outcome };
         lock(&self.state).operations.push(operation);
+    }
+
+    /// Adds bytes that came from a source.
+    pub(super) fn came(&self, from: &'static str, bytes: u64) {
+        *lock(&self.state).bytes.entry(from).or_default() += bytes;
     }
 
     fn began(&self, client: u32, op: OpId, request: &MasterRequest) {

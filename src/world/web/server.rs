@@ -20,6 +20,7 @@ use super::tree::WebTree;
 use crate::base::{Stream, lock};
 use crate::rt::chance;
 use crate::rt::hyper_io::HyperIo;
+use crate::rt::interpose::clock_unread;
 use crate::rt::net::{TcpListener, TcpStream};
 use crate::rt::task::Scope;
 use crate::rt::time::sleep;
@@ -131,7 +132,8 @@ impl WebServer {
         let mut http = http1::Builder::new();
         // hyper reads the machine's clock for both of these.
         http.auto_date_header(false).header_read_timeout(None);
-        if let Err(error) = http.serve_connection(HyperIo::new(stream), service).await {
+        // For the date, hyper looks at the clock in every poll even so.
+        if let Err(error) = clock_unread(http.serve_connection(HyperIo::new(stream), service)).await {
             tracing::debug!(%error, "web connection ended");
         }
     }

@@ -5,7 +5,7 @@
 use super::{Problem, Problems};
 use crate::sim::scenario::diagnostic::closest;
 use crate::sim::scenario::fault::Fault;
-use crate::sim::scenario::step::{LeaderExpect, Step};
+use crate::sim::scenario::step::{LeaderExpect, ServiceExpect, Step};
 use crate::sim::scenario::target::{Role, Target, Targets};
 use crate::sim::scenario::{PlannedHost, Scenario};
 
@@ -48,13 +48,16 @@ pub fn names(scenario: &Scenario) -> Vec<Problem> {
                 }
             }
             Step::Expect(expect) => {
-                let help = "write one of leader, service, live_workers, output";
+                let help = "write one of leader, service, live_workers, snapshots_installed, output";
                 found.unless(!expect.is_empty(), &place, "nothing is expected", help);
                 let fine = typed || expect.output.is_none();
                 found.unless(fine, &format!("{place}.output"), "no command was run yet", "put a `run` step before it");
                 let compares = matches!(expect.leader, Some(LeaderExpect::Changed | LeaderExpect::Unchanged));
                 let help = "write present, or put a fault before it";
                 found.unless(hit || !compares, &format!("{place}.leader"), "no fault happened yet", help);
+                let lasts = expect.service != Some(ServiceExpect::Unavailable) || expect.within.is_some();
+                let message = "no service at one moment says nothing";
+                found.unless(lasts, &format!("{place}.service"), message, "add `within`: for how long");
                 let workers = expect.live_workers.unwrap_or(0);
                 let there = scenario.runtime.spec.replicas;
                 let message = format!("{workers} live workers, and the runtime has {there}");

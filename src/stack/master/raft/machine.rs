@@ -137,7 +137,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let snapshot = Snapshot { meta: meta.clone(), snapshot: data };
         // Durable before it counts as installed: openraft purges the journal up to it next.
         self.shared.save(&snapshot).await?;
-        lock(&self.shared.inner).restore(snapshot, &self.shared.observer)
+        lock(&self.shared.inner).restore(snapshot, &self.shared.observer)?;
+        self.shared.observer.update(|facts| facts.installed += 1);
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
