@@ -110,7 +110,10 @@ fn shrunk(completed: bool, name: &str, answer: &Answer, evidence: &Evidence<'_>)
     let p = &evidence.placed[evidence.pos];
     let seen = if name.is_empty() { p.info()? } else { p.entry(name)? };
     let before = &evidence.placed[..evidence.pos];
-    let completes = |p: &&Placed<'_>| matches!(p.op.call, Call::Complete { file, .. } if file == seen.id);
+    // A whole file in the wrong place has lost nothing.
+    let less = |length| !seen.completed || seen.length != length;
+    let completes =
+        |p: &&Placed<'_>| matches!(p.op.call, Call::Complete { file, length, .. } if file == seen.id && less(length));
     let write = before.iter().rev().find(|p| completes(p) && p.op.acked_change()).filter(|_| completed && !seen.dir)?;
     let path = if name.is_empty() { p.op.call.path().into() } else { join(p.op.call.path(), name) };
     let evidence = format!("{} (answer {answer})", p.op);

@@ -222,6 +222,14 @@ mod tests {
         h.complete("/f", 1, 10).span(2, 3).acked(2);
         h.stat("/f").span(4, 5).acked_with(2, info("/f", 1, false));
         assert_eq!(names(&h), ["LostAckedWrite"]);
+
+        let mut h = History::default();
+        for (id, path) in [(1, "/f"), (2, "/g")] {
+            h.create(path).span(id * 4, id * 4 + 1).acked_with(id * 2, info(path, id, false));
+            h.complete(path, id, 10).span(id * 4 + 2, id * 4 + 3).acked(id * 2 + 1);
+        }
+        h.stat("/g").span(20, 21).acked_with(5, Answer::Info(file("/g", 1, 10)));
+        assert_eq!(names(&h), ["NotLinearizable"], "a whole file in the wrong place");
     }
 
     #[test]
