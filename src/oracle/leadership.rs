@@ -52,7 +52,7 @@ fn terms(masters: &[MasterObservation], finding: &mut Finding) {
             let (member, term) = (now.name.clone(), now.term);
             let first = *votes.entry((now.member, now.storage, term)).or_insert(second);
             let twice = first != second;
-            finding.check(twice.then(|| Violation::VotedTwice { member, term, first, second, at: now.at }));
+            finding.check(twice.then_some(Violation::VotedTwice { member, term, first, second, at: now.at }));
         }
     }
 }
