@@ -114,11 +114,16 @@ pub const MIRROR: usize = 3;
 
 impl Bench {
     pub fn new(seed: u64, quota: u64) -> Self {
+        Self::mounted(seed, quota, "/mnt/disk1")
+    }
+
+    /// As [`Self::new`], with the disk mounted at `mount`, above the cache.
+    pub fn mounted(seed: u64, quota: u64, mount: &str) -> Self {
         let lab = Lab::new(Seed(seed), Glass::plain(Seed(seed)));
         let names = ["master", "worker", "client", "mirror"];
         let hosts = std::array::from_fn(|i| lab.world.add_host(names[i], [10, 0, 0, i as u8 + 1].into()));
         let disk = lab.disks.add_disk(DiskConfig::default());
-        lab.disks.mount(hosts[WORKER], "/mnt/disk1", disk).unwrap();
+        lab.disks.mount(hosts[WORKER], mount, disk).unwrap();
         let master = Arc::new(Mutex::new(Master { term: 1, ..Master::default() }));
         let mirror = WebServer::new(WebTree::listing("/data", [("file", 16 * BLOCK)]));
         let mut bench = Self { lab, master, mirror, hosts, disk, worker: None, quota, tuning: Tuning::default() };

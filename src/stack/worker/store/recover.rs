@@ -46,12 +46,14 @@ pub(super) async fn scan(root: &str) -> io::Result<Vec<(BlockId, Meta)>> {
 /// above a mount cannot be synced and need not be.
 async fn sync_names(dir: &str) -> io::Result<()> {
     let mut at = dir;
-    while !at.is_empty() {
-        match fs::sync_dir(at).await {
+    loop {
+        // The root itself may be the disk on which the names were made.
+        match fs::sync_dir(if at.is_empty() { "/" } else { at }).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             done => done?,
         }
-        at = at.rsplit_once('/').map_or("", |(above, _)| above);
+        let Some((above, _)) = at.rsplit_once('/') else { break };
+        at = above;
     }
     Ok(())
 }
