@@ -143,6 +143,10 @@ pub trait World: Engine {
     fn hold(&self, from: HostId, to: HostId);
     /// Takes one hold back; with the last one everything held arrives.
     fn release(&self, from: HostId, to: HostId);
+    /// The rule that a direction has of its own, if it has one.
+    fn link(&self, from: HostId, to: HostId) -> Option<LinkRule>;
+    /// The rule of every link that has none of its own.
+    fn default_link(&self) -> LinkRule;
     /// Gives a direction a rule of its own, or the default back.
     fn set_link(&self, from: HostId, to: HostId, rule: Option<LinkRule>);
     /// Sets the rule of every link that has none of its own.

@@ -1,6 +1,8 @@
 //! Hosts, their clocks, and the processes on them.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ pub(super) struct Process {
     pub incarnation: u32,
     pub main: TaskId,
     pub alive: bool,
+    /// Set when its main future panics.
+    pub panicked: Arc<AtomicBool>,
     pub frozen: bool,
     /// Tasks that became ready while the process was frozen.
     pub stalled: Vec<u32>,

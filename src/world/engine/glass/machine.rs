@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 
@@ -97,6 +99,14 @@ impl World for Glass {
         self.with_net(|net, ctx| net.release(ctx, from, to));
     }
 
+    fn link(&self, from: HostId, to: HostId) -> Option<LinkRule> {
+        self.with_net(|net, _| net.link(from, to))
+    }
+
+    fn default_link(&self) -> LinkRule {
+        self.net.borrow().default_link()
+    }
+
     fn set_link(&self, from: HostId, to: HostId, rule: Option<LinkRule>) {
         self.with_net(|net, _| net.set_link(from, to, rule));
     }
@@ -122,8 +132,11 @@ impl World for Glass {
         let incarnation = machine.incarnations;
         machine.incarnations += 1;
         let process = ProcessId(hosts.processes.len() as u32);
-        let main = AssertUnwindSafe(program).catch_unwind().map(|ended| {
+        let panicked = Arc::new(AtomicBool::new(false));
+        let tell = panicked.clone();
+        let main = AssertUnwindSafe(program).catch_unwind().map(move |ended| {
             if let Err(panic) = ended {
+                tell.store(true, Ordering::Relaxed);
                 crate::rt::task::report_panic(&*panic);
             }
         });
@@ -134,6 +147,7 @@ impl World for Glass {
             incarnation,
             main,
             alive: true,
+            panicked,
             frozen: false,
             stalled: Vec::new(),
             terminating: false,

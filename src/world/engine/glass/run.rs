@@ -1,5 +1,6 @@
 //! The loop: ready tasks first, in the order that the seed picks; then the next event.
 
+use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use super::waker::{drain, waker};
@@ -86,7 +87,7 @@ impl Glass {
         let mut hosts = self.hosts.borrow_mut();
         let on_time = hosts.on_time(slot.process);
         let process = hosts.process_mut(slot.process);
-        if process.frozen && !slot.aborted {
+        if process.frozen {
             // Counted as queued, so that a second wake does not list it twice.
             slot.queued = true;
             process.stalled.push(index);
@@ -111,9 +112,7 @@ impl Glass {
             self.tasks.borrow_mut().remove(index);
             self.trace(Some(running.host), Kind::End(task));
             self.within(running, || drop(future));
-            if self.hosts.borrow().process(running.process).main == task {
-                self.end_process(running.process, Exit::Returned);
-            }
+            self.end_with_main(running, task);
             return;
         }
         let mut tasks = self.tasks.borrow_mut();
@@ -121,6 +120,19 @@ impl Glass {
         slot.future = Some(future);
         slot.waits_for = self.waits_for.get();
         slot.since = self.now.get();
+    }
+
+    /// A process ends with its main task.
+    fn end_with_main(&self, running: Running, task: TaskId) {
+        let exit = {
+            let hosts = self.hosts.borrow();
+            let process = hosts.process(running.process);
+            if process.main != task {
+                return;
+            }
+            if process.panicked.load(Ordering::Relaxed) { Exit::Panicked } else { Exit::Returned }
+        };
+        self.end_process(running.process, exit);
     }
 
     /// Runs foreign code as `running`.

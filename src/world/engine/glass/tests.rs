@@ -299,3 +299,44 @@ fn bytes_cross_the_network_and_a_killed_peer_is_seen() {
     assert_eq!(*lock(&heard), b"hello.");
     assert!(lab.world.panics().is_empty(), "{:?}", lab.world.panics());
 }
+
+#[test]
+fn a_program_that_panics_ends_so() {
+    let (lab, host) = lab(1);
+    let exits = Arc::new(Mutex::new(Vec::new()));
+    let seen = exits.clone();
+    lab.world.on_exit(Box::new(move |_, _, exit| lock(&seen).push(exit)));
+    let p = lab.world.start(host, "p", Box::pin(async { panic!("on purpose") })).unwrap();
+    lab.world.start(host, "q", Box::pin(async { drop(spawn("t", async { panic!("alone") }).await) })).unwrap();
+    lab.world.run_until(SimTime::from_secs(1));
+    assert!(!lab.world.running(p));
+    let mut panics: Vec<_> = lab.world.panics().into_iter().map(|p| p.message).collect();
+    panics.sort();
+    assert_eq!(panics, ["alone", "on purpose"]);
+    let count = |exit| lock(&exits).iter().filter(|e| **e == exit).count();
+    assert_eq!((count(Exit::Panicked), count(Exit::Returned)), (1, 1), "a task's panic ends the task alone");
+}
+
+#[test]
+fn a_frozen_process_drops_nothing() {
+    let (lab, host) = lab(1);
+    let log = Log::default();
+    let sting = Sting(log.clone(), Arc::new(Notify::new()));
+    let program = async move {
+        let sleeper = spawn("sleeper", async move {
+            let _sting = sting;
+            sleep(MS * 100).await;
+        });
+        sleep(MS * 5).await;
+        sleeper.abort();
+        std::future::pending::<()>().await;
+    };
+    let p = lab.world.start(host, "p", Box::pin(program)).unwrap();
+    lab.world.run_until(SimTime::from_millis(4));
+    lab.world.freeze(p);
+    lab.world.run_until(SimTime::from_millis(50));
+    assert!(lock(&log).is_empty());
+    lab.world.thaw(p);
+    lab.world.run_until(SimTime::from_millis(60));
+    assert!(lock(&log).contains(&(0, "dropped".to_owned())));
+}

@@ -72,6 +72,16 @@ impl Net {
         }
     }
 
+    /// The rule that the direction from `src` to `dst` has of its own, if it has one.
+    pub fn link(&mut self, src: HostId, dst: HostId) -> Option<LinkRule> {
+        self.links.rule(src, dst)
+    }
+
+    /// The rule of every link that has none of its own.
+    pub fn default_link(&self) -> LinkRule {
+        self.links.default_rule()
+    }
+
     /// Gives the direction from `src` to `dst` a rule of its own, or the default back.
     pub fn set_link(&mut self, src: HostId, dst: HostId, rule: Option<LinkRule>) {
         self.links.set_rule(src, dst, rule);

@@ -253,6 +253,18 @@ impl Links {
         self.all.iter_mut().skip(1).filter(|l| !l.own_rule).for_each(|l| l.rule = rule);
     }
 
+    /// The rule of every link that has none of its own.
+    pub fn default_rule(&self) -> LinkRule {
+        self.default
+    }
+
+    /// The rule that one direction has of its own, if it has one.
+    pub fn rule(&mut self, src: HostId, dst: HostId) -> Option<LinkRule> {
+        let id = self.id(src, dst);
+        let link = self.get(id);
+        link.own_rule.then_some(link.rule)
+    }
+
     /// Gives one direction a rule of its own, or the default back.
     pub fn set_rule(&mut self, src: HostId, dst: HostId, rule: Option<LinkRule>) {
         let (default, id) = (self.default, self.id(src, dst));
