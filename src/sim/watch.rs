@@ -27,9 +27,15 @@ pub struct Watch {
     /// Term of the leader that the last fault on a leader hit.
     hit: Option<u64>,
     roles: Vec<HostState>,
+    afresh: bool,
 }
 
 impl Watch {
+    /// Notes every master again at the next look, whether or not it has changed.
+    pub fn look_afresh(&mut self) {
+        self.afresh = true;
+    }
+
     /// Who leads now.
     pub fn leader(&self) -> Option<usize> {
         self.leader
@@ -69,6 +75,7 @@ impl Watch {
         for index in cluster.of(target::Role::Master) {
             self.look_at(cluster, index, now);
         }
+        self.afresh = false;
         self.leader = cluster.leader();
         let leader = self.leader?;
         let term = cluster.members[leader].observer.look(|facts| facts.serving).unwrap_or_default();
@@ -123,7 +130,7 @@ impl Watch {
         let unchanged = |facts: &MasterFacts| {
             seen.is_some_and(|(incarnation, before)| *incarnation == member.incarnation && before == facts)
         };
-        if member.observer.look(unchanged) {
+        if !self.afresh && member.observer.look(unchanged) {
             return;
         }
         let facts = member.observer.facts();

@@ -30,18 +30,20 @@ pub fn build(lab: &Lab<Glass>, scenario: &Scenario, seed: Seed) -> Cluster {
     Cluster { members, programs }
 }
 
-fn address(role: Role, index: u32) -> Ipv4Addr {
+/// The address of a member after `moves` changes of address.
+pub(super) fn address(role: Role, index: u32, moves: u32) -> Ipv4Addr {
     let net = match role {
         Role::Master => 1,
         Role::Worker => 2,
         Role::Fuse => 3,
         Role::UnderStore => 9,
     };
+    let net = net + 20 * (moves % 12) as u8;
     Ipv4Addr::new(10, net, (index / 250) as u8, (index % 250) as u8 + 1)
 }
 
 fn member(lab: &Lab<Glass>, scenario: &Scenario, plan: PlannedHost, clocks: &mut Stream, disks: &mut Stream) -> Member {
-    let ip = address(plan.role, plan.index);
+    let ip = address(plan.role, plan.index, 0);
     let host = lab.world.add_host(&plan.name, ip);
     lab.world.set_clock(host, clock(scenario, clocks));
     let disk = matches!(plan.role, Role::Master | Role::Worker).then(|| disk(lab, scenario, host, disks));
@@ -52,6 +54,9 @@ fn member(lab: &Lab<Glass>, scenario: &Scenario, plan: PlannedHost, clocks: &mut
         disk,
         life: Life::Stopped,
         process: None,
+        guests: Vec::new(),
+        ending: false,
+        moves: 0,
         incarnation: 0,
         storage: 0,
         observer: Arc::new(Observer::default()),

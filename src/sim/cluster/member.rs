@@ -36,6 +36,12 @@ pub struct Member {
     pub life: Life,
     /// Its program, if it ever ran.
     pub process: Option<ProcessId>,
+    /// Programs of others on its host: the clients that use a mount. They end with its program.
+    pub guests: Vec<ProcessId>,
+    /// Whether its program was asked to end: then nobody starts it again by itself.
+    pub ending: bool,
+    /// How often it was given another address.
+    pub moves: u32,
     /// How often its program was started.
     pub incarnation: u32,
     /// How often its disk was replaced.

@@ -12,11 +12,12 @@ mod target;
 use std::sync::Arc;
 
 pub use blocks::{BlockFile, block_files};
+use build::address;
 pub use build::{build, latency, ratio};
 pub use member::{Life, Member};
 pub use programs::{JOURNAL_PORT, MASTER_PORT, Programs, WORKER_PORT, url_path};
 
-use crate::base::{HostId, SimTime};
+use crate::base::SimTime;
 use crate::sim::scenario::target::Role;
 use crate::stack::observe::{MasterFacts, Observer};
 use crate::world::engine::World;
@@ -41,11 +42,6 @@ impl Cluster {
         &self.programs
     }
 
-    /// The member on a host.
-    pub fn on(&self, host: HostId) -> Option<usize> {
-        self.members.iter().position(|member| member.host == host)
-    }
-
     /// Starts a member's program, with power if it had none. Nothing if it runs.
     pub fn start(&mut self, lab: &Lab<Glass>, index: usize) {
         let member = &mut self.members[index];
@@ -54,6 +50,7 @@ impl Cluster {
         }
         lab.world.power_on(member.host);
         member.incarnation += 1;
+        member.ending = false;
         member.observer = Arc::new(Observer::default());
         let program = self.programs.program(member);
         let name = member.plan.name.clone();
@@ -62,20 +59,33 @@ impl Cluster {
         member.life = Life::Up;
     }
 
-    /// SIGKILL. Gives whether there was something to kill.
+    /// Gives a member that does not run another address; its name follows.
+    pub fn readdress(&mut self, lab: &Lab<Glass>, index: usize) {
+        let member = &mut self.members[index];
+        if member.running() {
+            return;
+        }
+        member.moves += 1;
+        member.ip = address(member.plan.role, member.plan.index, member.moves);
+        lab.world.set_address(member.host, member.ip);
+    }
+
+    /// SIGKILL, for those who use the member's mount as well. Gives whether there was something to kill.
     pub fn kill(&mut self, lab: &Lab<Glass>, index: usize) -> bool {
         let member = &mut self.members[index];
         let Some(process) = member.process.filter(|_| member.running()) else { return false };
         lab.world.kill(process);
+        member.guests.drain(..).for_each(|guest| lab.world.kill(guest));
         member.life = Life::Stopped;
         true
     }
 
     /// SIGTERM. Gives whether there was somebody to tell.
     pub fn terminate(&mut self, lab: &Lab<Glass>, index: usize) -> bool {
-        let member = &self.members[index];
+        let member = &mut self.members[index];
         let Some(process) = member.process.filter(|_| member.running()) else { return false };
         lab.world.terminate(process);
+        member.ending = true;
         true
     }
 
@@ -85,8 +95,8 @@ impl Cluster {
         if member.life == Life::Dark {
             return false;
         }
-        lab.world.power_loss(member.host);
-        lab.disks.power_loss(member.host);
+        lab.power_loss(member.host);
+        member.guests.clear();
         member.life = Life::Dark;
         true
     }
@@ -96,6 +106,7 @@ impl Cluster {
         let member = &mut self.members[index];
         let Some(process) = member.process.filter(|_| member.life == Life::Up) else { return false };
         lab.world.freeze(process);
+        member.guests.iter().for_each(|guest| lab.world.freeze(*guest));
         member.life = Life::Frozen;
         true
     }
@@ -105,16 +116,17 @@ impl Cluster {
         let member = &mut self.members[index];
         let Some(process) = member.process.filter(|_| member.life == Life::Frozen) else { return 0 };
         member.life = Life::Up;
-        lab.world.thaw(process) as u64
+        member.guests.iter().chain([&process]).map(|process| lab.world.thaw(*process) as u64).sum()
     }
 
-    /// Notes programs that ended by themselves.
+    /// Notes programs that ended, and gives those that nobody had asked to.
     pub fn notice_exits(&mut self, lab: &Lab<Glass>) -> Vec<usize> {
         let mut ended = Vec::new();
         for (index, member) in self.members.iter_mut().enumerate() {
             if member.running() && member.process.is_some_and(|p| !lab.world.running(p)) {
+                member.guests.drain(..).for_each(|guest| lab.world.kill(guest));
                 member.life = Life::Stopped;
-                ended.push(index);
+                ended.extend((!member.ending).then_some(index));
             }
         }
         ended
@@ -142,7 +154,7 @@ impl Cluster {
         indexes.iter().map(|&i| self.members[i].plan.name.clone()).collect()
     }
 
-    /// When the world began to look as it does: for tables.
+    /// What a member is, in a word, for tables.
     pub fn role_word(&self, index: usize) -> &'static str {
         use crate::stack::observe::Role as Raft;
         let member = &self.members[index];

@@ -2,13 +2,16 @@
 
 use crate::base::{HostId, SimTime};
 use crate::world::disk::FaultId;
+use crate::world::engine::LinkCounters;
 
 /// Takes a part of a fault back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undo {
     /// Mends one cut.
     Unblock(HostId, HostId),
-    /// Gives a link its rule back.
+    /// Lets what was held pass.
+    Release(HostId, HostId),
+    /// Takes this fault's rule off a link.
     Link(HostId, HostId),
     /// Turns a disk fault off.
     Disk(FaultId),
@@ -16,26 +19,48 @@ pub enum Undo {
     Thaw(usize),
     /// Starts the member's program again, with power if it has none. Only the heal phase and `restart_after` do it.
     Restart(usize),
-    /// Kills the member's program if it still heeds its SIGTERM.
-    EndGrace(usize),
+    /// Kills the member's program if it still heeds its SIGTERM: the start that was told, and no later one.
+    EndGrace(usize, u32),
 }
 
 impl Undo {
     /// Whether `heal` takes it back; a stopped program is restarted by `restart` or at the end only.
     pub const fn by_heal(self) -> bool {
-        !matches!(self, Self::Restart(_) | Self::EndGrace(_))
+        !matches!(self, Self::Restart(_) | Self::EndGrace(..))
+    }
+
+    /// The direction that is free of the fault afterwards.
+    pub const fn link(self) -> Option<(HostId, HostId)> {
+        match self {
+            Self::Unblock(from, to) | Self::Release(from, to) | Self::Link(from, to) => Some((from, to)),
+            Self::Disk(_) | Self::Thaw(_) | Self::Restart(_) | Self::EndGrace(..) => None,
+        }
     }
 }
 
+/// A number of a link's counters.
+pub type Counter = fn(&LinkCounters) -> u64;
+
+/// What a direction counted while a fault was on it.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkSpan {
+    /// Who sends.
+    pub from: HostId,
+    /// Who should receive.
+    pub to: HostId,
+    /// The counter when the fault began.
+    pub before: u64,
+    /// The counter when it ended; none while it lasts.
+    pub after: Option<u64>,
+}
+
 /// Where the proof of effect is counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Effect {
     /// Counted when the fault was injected or taken back.
     Counted(u64),
-    /// Segments that these directions ate since: (from, to, count at injection).
-    Blocked(Vec<(HostId, HostId, u64)>),
-    /// Segments that went under another rule since.
-    Ruled(Vec<(HostId, HostId, u64)>),
+    /// Segments of these directions, from the fault's beginning to its end.
+    Links(Counter, Vec<LinkSpan>),
     /// Calls that disk faults spoiled.
     Disk(Vec<FaultId>),
 }

@@ -1,15 +1,17 @@
 //! From a step of the scenario to changes of the world.
 
+use super::active::{Counter, LinkSpan};
+use super::links::Patch;
 use super::rot;
 use super::{Active, Effect, Faults, Undo};
 use crate::base::time::nanos;
 use crate::base::{HostId, SimTime, Stream};
 use crate::sim::cluster::{Cluster, latency, ratio};
-use crate::sim::scenario::fault::{ClockJump, Degrade, DiskError, Partition};
+use crate::sim::scenario::fault::{ClockJump, Degrade, DiskError, Terminate};
 use crate::sim::scenario::{Direction, DiskCall, Fault, Span, Targets};
 use crate::world::disk::{DiskFault, Odds, Pages};
+use crate::world::engine::World;
 use crate::world::engine::glass::Glass;
-use crate::world::engine::{LinkRule, World};
 use crate::world::lab::Lab;
 
 /// What it takes to find out whom a fault means.
@@ -25,14 +27,24 @@ impl Faults {
     pub fn inject(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster, fault: &Fault, aim: Aim<'_>) -> Vec<usize> {
         let Aim { leader, chance } = aim;
         let members = cluster.resolve(fault.target(), leader, &self.victim, chance);
-        let peers = |cluster: &Cluster, to: &Targets, chance: &mut Stream| cluster.resolve(to, leader, &[], chance);
+        let victim = self.victim.clone();
+        let peers = |cluster: &Cluster, to: &Targets, chance: &mut Stream| cluster.resolve(to, leader, &victim, chance);
         let (counted, effect, undo) = match fault {
-            Fault::Thaw(_) | Fault::Heal(_) => {
+            Fault::Thaw(_) => {
+                self.thaw(lab, cluster, &members);
+                return members;
+            }
+            Fault::Heal(_) => {
                 self.heal(lab, cluster, &members);
                 return members;
             }
-            Fault::Restart(_) => {
-                members.iter().for_each(|&m| cluster.start(lab, m));
+            Fault::Restart(restart) => {
+                for &member in &members {
+                    if restart.new_address {
+                        cluster.readdress(lab, member);
+                    }
+                    cluster.start(lab, member);
+                }
                 return members;
             }
             Fault::Kill(stop) => {
@@ -43,20 +55,24 @@ impl Faults {
                 let hit = members.iter().filter(|&&m| cluster.power_loss(lab, m)).count();
                 ("hosts without power", Effect::Counted(hit as u64), restarts(lab, &members, stop.restart_after))
             }
-            Fault::Terminate(stop) => {
-                let hit = members.iter().filter(|&&m| cluster.terminate(lab, m)).count();
-                let mut undo = restarts(lab, &members, stop.restart_after.map(|s| Span(s.0 + stop.grace.0)));
-                let end = lab.now() + stop.grace.0;
-                undo.extend(members.iter().map(|&m| (Some(end), m, Undo::EndGrace(m))));
-                ("processes told to end", Effect::Counted(hit as u64), undo)
-            }
+            Fault::Terminate(stop) => terminate(lab, cluster, &members, stop),
             Fault::Freeze(_) => {
                 let frozen: Vec<usize> = members.iter().copied().filter(|&m| cluster.freeze(lab, m)).collect();
                 let undo = frozen.iter().map(|&m| (None, m, Undo::Thaw(m))).collect();
                 ("turns of tasks delayed", Effect::Counted(0), undo)
             }
-            Fault::Partition(cut) => self.partition(lab, cluster, &members, &peers(cluster, &cut.to, chance), cut),
-            Fault::Degrade(links) => degrade(lab, cluster, &members, &peers(cluster, &links.to, chance), links),
+            Fault::Partition(cut) => {
+                let links = directions(cluster, &members, &peers(cluster, &cut.to, chance), cut.direction);
+                self.partition(lab, &links)
+            }
+            Fault::Hold(cut) => {
+                let links = directions(cluster, &members, &peers(cluster, &cut.to, chance), cut.direction);
+                self.hold(lab, &links)
+            }
+            Fault::Degrade(degrade) => {
+                let links = directions(cluster, &members, &peers(cluster, &degrade.to, chance), degrade.direction);
+                self.degrade(lab, &links, degrade)
+            }
             Fault::DiskFull(_) => disk_fault(lab, cluster, &members, "writes refused", || DiskFault::Full { free: 0 }),
             Fault::DiskStall(_) => {
                 disk_fault(lab, cluster, &members, "calls stalled", || DiskFault::Stall { until: SimTime::NEVER })
@@ -68,7 +84,8 @@ impl Faults {
             }
             Fault::ClockJump(jump) => {
                 members.iter().for_each(|&m| clock_jump(lab, cluster, m, jump));
-                ("clocks moved", Effect::Counted(members.len() as u64), Vec::new())
+                let ran = members.iter().filter(|&&m| cluster.members[m].running()).count();
+                ("clocks of running programs moved", Effect::Counted(ran as u64), Vec::new())
             }
         };
         let undo = due(undo, fault.lasting().map(|span| lab.now() + span.0));
@@ -79,26 +96,59 @@ impl Faults {
         members
     }
 
-    fn partition(
-        &mut self,
-        lab: &Lab<Glass>,
-        cluster: &Cluster,
-        members: &[usize],
-        peers: &[usize],
-        cut: &Partition,
-    ) -> Parts {
-        let (mut before, mut undo) = (Vec::new(), Vec::new());
-        for (member, from, to) in directions(cluster, members, peers, cut.direction) {
-            before.push((from, to, lab.world.link_counters(from, to).blocked));
+    fn partition(&mut self, lab: &Lab<Glass>, links: &[Directed]) -> Parts {
+        let effect = watch(lab, links, |counters| counters.blocked);
+        let undo = links.iter().map(|&(member, from, to)| {
             lab.world.block(from, to);
-            undo.push((None, member, Undo::Unblock(from, to)));
-            *self.cuts.entry(member).or_default() += 1;
-        }
-        ("segments stopped", Effect::Blocked(before), undo)
+            self.close(member, (from, to));
+            (None, member, Undo::Unblock(from, to))
+        });
+        ("segments stopped", effect, undo.collect())
+    }
+
+    fn hold(&mut self, lab: &Lab<Glass>, links: &[Directed]) -> Parts {
+        let effect = watch(lab, links, |counters| counters.held);
+        let undo = links.iter().map(|&(member, from, to)| {
+            lab.world.hold(from, to);
+            self.close(member, (from, to));
+            (None, member, Undo::Release(from, to))
+        });
+        ("segments held", effect, undo.collect())
+    }
+
+    fn degrade(&mut self, lab: &Lab<Glass>, links: &[Directed], degrade: &Degrade) -> Parts {
+        let effect = watch(lab, links, |counters| counters.ruled);
+        let patch = Patch { latency: degrade.latency.map(latency), loss: degrade.loss.map(ratio) };
+        let number = self.all.len();
+        let undo = links.iter().map(|&(member, from, to)| {
+            self.layers.add(lab, (from, to), number, patch);
+            (None, member, Undo::Link(from, to))
+        });
+        ("segments under the rule", effect, undo.collect())
     }
 }
 
+fn terminate(lab: &Lab<Glass>, cluster: &mut Cluster, members: &[usize], stop: &Terminate) -> Parts {
+    let told: Vec<usize> = members.iter().copied().filter(|&m| cluster.terminate(lab, m)).collect();
+    let end = lab.now() + stop.grace.0;
+    let end_grace = |&m: &usize| (Some(end), m, Undo::EndGrace(m, cluster.members[m].incarnation));
+    let mut undo: Undos = told.iter().map(end_grace).collect();
+    undo.extend(restarts(lab, members, stop.restart_after.map(|s| Span(s.0 + stop.grace.0))));
+    ("processes told to end", Effect::Counted(told.len() as u64), undo)
+}
+
+/// The effect of a fault on links, counted from now on, each direction once.
+fn watch(lab: &Lab<Glass>, links: &[Directed], counter: Counter) -> Effect {
+    let mut pairs: Vec<(HostId, HostId)> = links.iter().map(|&(_, from, to)| (from, to)).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let span = |(from, to)| LinkSpan { from, to, before: counter(&lab.world.link_counters(from, to)), after: None };
+    Effect::Links(counter, pairs.into_iter().map(span).collect())
+}
+
 type Undos = Vec<(Option<SimTime>, usize, Undo)>;
+/// (member, from, to) of a direction that a fault on links means.
+type Directed = (usize, HostId, HostId);
 type Parts = (&'static str, Effect, Undos);
 
 /// Gives every part without a time of its own the fault's end.
@@ -112,13 +162,7 @@ fn restarts(lab: &Lab<Glass>, members: &[usize], after: Option<Span>) -> Undos {
     members.iter().map(|&m| (Some(at), m, Undo::Restart(m))).collect()
 }
 
-/// (member, from, to) of every direction that a fault on links means.
-fn directions(
-    cluster: &Cluster,
-    members: &[usize],
-    peers: &[usize],
-    direction: Direction,
-) -> Vec<(usize, HostId, HostId)> {
+fn directions(cluster: &Cluster, members: &[usize], peers: &[usize], direction: Direction) -> Vec<Directed> {
     let mut found = Vec::new();
     for &member in members {
         for &peer in peers.iter().filter(|&&peer| peer != member) {
@@ -132,22 +176,6 @@ fn directions(
         }
     }
     found
-}
-
-fn degrade(lab: &Lab<Glass>, cluster: &Cluster, members: &[usize], peers: &[usize], links: &Degrade) -> Parts {
-    let default = LinkRule::default();
-    let rule = LinkRule {
-        latency: links.latency.map_or(default.latency, latency),
-        loss: links.loss.map(ratio).unwrap_or_default(),
-        ..default
-    };
-    let (mut before, mut undo) = (Vec::new(), Vec::new());
-    for (member, from, to) in directions(cluster, members, peers, links.direction) {
-        before.push((from, to, lab.world.link_counters(from, to).ruled));
-        lab.world.set_link(from, to, Some(rule));
-        undo.push((None, member, Undo::Link(from, to)));
-    }
-    ("segments under the rule", Effect::Ruled(before), undo)
 }
 
 fn disk_fault(

@@ -4,14 +4,19 @@
 
 mod active;
 mod inject;
+mod links;
 mod rot;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 pub use active::{Active, Effect, Undo};
 pub use inject::Aim;
 
-use crate::base::SimTime;
+use self::links::Layers;
+use crate::base::{HostId, SimTime};
 use crate::oracle::FaultEffect;
 use crate::sim::cluster::{Cluster, Life};
 use crate::world::engine::World;
@@ -26,6 +31,9 @@ pub struct Faults {
     pub victim: Vec<usize>,
     /// How many cuts keep a member from others.
     cuts: BTreeMap<usize, u32>,
+    /// How many cuts or holds are on a direction.
+    closed: BTreeMap<(HostId, HostId), u32>,
+    layers: Layers,
 }
 
 impl Faults {
@@ -44,6 +52,11 @@ impl Faults {
         self.take_back(lab, cluster, |_, member, undo| undo.by_heal() && members.contains(&member))
     }
 
+    /// Lets frozen `members` go on, and mends nothing else.
+    pub fn thaw(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster, members: &[usize]) -> Vec<(String, Vec<String>)> {
+        self.take_back(lab, cluster, |_, _, undo| matches!(undo, Undo::Thaw(member) if members.contains(&member)))
+    }
+
     /// Takes everything back, and starts whatever does not run.
     pub fn heal_all(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster) {
         self.take_back(lab, cluster, |_, _, _| true);
@@ -60,6 +73,26 @@ impl Faults {
         self.cuts.get(&member).is_some_and(|cuts| *cuts > 0)
     }
 
+    /// Whether two hosts hear each other, as far as cuts and holds go.
+    pub fn talk(&self, a: HostId, b: HostId) -> bool {
+        !self.closed.contains_key(&(a, b)) && !self.closed.contains_key(&(b, a))
+    }
+
+    fn close(&mut self, member: usize, link: (HostId, HostId)) {
+        *self.cuts.entry(member).or_default() += 1;
+        *self.closed.entry(link).or_default() += 1;
+    }
+
+    fn open(&mut self, member: usize, link: (HostId, HostId)) {
+        self.cuts.entry(member).and_modify(|cuts| *cuts = cuts.saturating_sub(1));
+        if let Some(cuts) = self.closed.get_mut(&link) {
+            *cuts -= 1;
+            if *cuts == 0 {
+                self.closed.remove(&link);
+            }
+        }
+    }
+
     fn take_back(
         &mut self,
         lab: &Lab<Glass>,
@@ -67,23 +100,53 @@ impl Faults {
         due: impl Fn(Option<SimTime>, usize, Undo) -> bool,
     ) -> Vec<(String, Vec<String>)> {
         let mut ended = Vec::new();
-        for active in &mut self.all {
-            let (now, later): (Vec<_>, Vec<_>) = active.undo.drain(..).partition(|&(at, m, undo)| due(at, m, undo));
-            active.undo = later;
+        for number in 0..self.all.len() {
+            let undo = std::mem::take(&mut self.all[number].undo);
+            let (now, later): (Vec<_>, Vec<_>) = undo.into_iter().partition(|&(at, m, undo)| due(at, m, undo));
+            self.all[number].undo = later;
             for &(_, member, undo) in &now {
-                let late = undo_one(lab, cluster, undo);
-                if let Effect::Counted(count) = &mut active.effect {
-                    *count += late;
-                }
-                if matches!(undo, Undo::Unblock(..)) {
-                    self.cuts.entry(member).and_modify(|cuts| *cuts = cuts.saturating_sub(1));
+                let late = self.undo(lab, cluster, number, member, undo);
+                match &mut self.all[number].effect {
+                    Effect::Counted(count) => *count += late,
+                    // What happens on the link from now on is not this fault's doing.
+                    Effect::Links(counter, spans) => {
+                        let of_link = |span: &&mut active::LinkSpan| undo.link() == Some((span.from, span.to));
+                        for span in spans.iter_mut().filter(of_link) {
+                            span.after = Some(counter(&lab.world.link_counters(span.from, span.to)));
+                        }
+                    }
+                    Effect::Disk(_) => {}
                 }
             }
             if !now.is_empty() {
-                ended.push((active.fault.clone(), active.hosts.clone()));
+                ended.push((self.all[number].fault.clone(), self.all[number].hosts.clone()));
             }
         }
         ended
+    }
+
+    /// Gives what the undoing itself shows of the fault's effect.
+    fn undo(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster, number: usize, member: usize, undo: Undo) -> u64 {
+        match undo {
+            Undo::Unblock(from, to) => {
+                lab.world.unblock(from, to);
+                self.open(member, (from, to));
+            }
+            Undo::Release(from, to) => {
+                lab.world.release(from, to);
+                self.open(member, (from, to));
+            }
+            Undo::Link(from, to) => self.layers.remove(lab, (from, to), number),
+            Undo::Disk(fault) => lab.disks.clear(fault),
+            Undo::Thaw(member) => return cluster.thaw(lab, member),
+            Undo::Restart(member) => cluster.start(lab, member),
+            Undo::EndGrace(member, incarnation) => {
+                if cluster.members[member].incarnation == incarnation {
+                    cluster.kill(lab, member);
+                }
+            }
+        }
+        0
     }
 
     /// What became of each fault so far.
@@ -99,29 +162,12 @@ impl Faults {
     }
 }
 
-/// Gives what the undoing itself shows of the fault's effect.
-fn undo_one(lab: &Lab<Glass>, cluster: &mut Cluster, undo: Undo) -> u64 {
-    match undo {
-        Undo::Unblock(from, to) => lab.world.unblock(from, to),
-        Undo::Link(from, to) => lab.world.set_link(from, to, None),
-        Undo::Disk(fault) => lab.disks.clear(fault),
-        Undo::Thaw(member) => return cluster.thaw(lab, member),
-        Undo::Restart(member) => cluster.start(lab, member),
-        Undo::EndGrace(member) => {
-            cluster.kill(lab, member);
-        }
-    }
-    0
-}
-
 fn count(lab: &Lab<Glass>, effect: &Effect) -> u64 {
     match effect {
         Effect::Counted(count) => *count,
-        Effect::Blocked(links) => {
-            links.iter().map(|(from, to, before)| lab.world.link_counters(*from, *to).blocked - before).sum()
-        }
-        Effect::Ruled(links) => {
-            links.iter().map(|(from, to, before)| lab.world.link_counters(*from, *to).ruled - before).sum()
+        Effect::Links(counter, spans) => {
+            let now = |span: &active::LinkSpan| counter(&lab.world.link_counters(span.from, span.to));
+            spans.iter().map(|span| span.after.unwrap_or_else(|| now(span)) - span.before).sum()
         }
         Effect::Disk(faults) => faults.iter().map(|fault| lab.disks.hits(*fault)).sum(),
     }

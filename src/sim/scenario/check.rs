@@ -156,6 +156,15 @@ fn parameters(found: &mut Problems, spec: &Spec) {
         "followers would stand for election between two heartbeats",
         "write less than election_timeout.min; Ratis takes half of it",
     );
+    // Half of it is openraft's election timeout, which must leave room for a heartbeat that is late.
+    let shortest = Span(all.raft.heartbeat.0.saturating_mul(12) / 5);
+    let message = format!("too short for a heartbeat of {}", all.raft.heartbeat);
+    found.unless(
+        all.raft.election_timeout.max >= shortest,
+        "parameters.raft.election_timeout.max",
+        &message,
+        &format!("write {shortest} or more, or a shorter heartbeat"),
+    );
     found.unless(all.raft.snapshot_every > 0, "parameters.raft.snapshot_every", "no entries", "write 1 or more");
     let segment = all.raft.segment_size.get();
     found.unless(segment >= 4096, "parameters.raft.segment_size", "too small", "write 4Ki or more");

@@ -27,9 +27,11 @@ pub enum Fault {
     /// Let a frozen process go on. Acts if it was frozen.
     Thaw(Targets),
     /// Start what was stopped again. Acts if it was down.
-    Restart(Targets),
+    Restart(Restart),
     /// Cut the network between two groups. Acts if it dropped a segment.
     Partition(Partition),
+    /// Keep back what two groups send each other, and let all of it arrive at the end. Acts if it held a segment.
+    Hold(Partition),
     /// Make links slow or lossy. Acts if it delayed or dropped a segment.
     Degrade(Degrade),
     /// Leave no space on a disk: writes fail with ENOSPC. Acts if a write failed.
@@ -75,6 +77,18 @@ pub struct Terminate {
 
 fn grace() -> Span {
     Span::secs(30)
+}
+
+/// Something that is started again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(transform = or_targets)]
+pub struct Restart {
+    /// Which.
+    pub target: Targets,
+    /// Under another address than before, as a pod that was made anew; its name follows.
+    #[serde(default)]
+    pub new_address: bool,
 }
 
 /// Something that stands still for a while.
@@ -217,7 +231,7 @@ pub struct ClockJump {
 
 impl Fault {
     /// The keys of faults in a scenario file.
-    pub const NAMES: [&str; 14] = [
+    pub const NAMES: [&str; 15] = [
         "kill",
         "power_loss",
         "terminate",
@@ -225,6 +239,7 @@ impl Fault {
         "thaw",
         "restart",
         "partition",
+        "hold",
         "degrade",
         "disk_full",
         "disk_error",
@@ -244,6 +259,7 @@ impl Fault {
             Self::Thaw(_) => "thaw",
             Self::Restart(_) => "restart",
             Self::Partition(_) => "partition",
+            Self::Hold(_) => "hold",
             Self::Degrade(_) => "degrade",
             Self::DiskFull(_) => "disk_full",
             Self::DiskError(_) => "disk_error",
@@ -260,8 +276,9 @@ impl Fault {
             Self::Kill(stop) | Self::PowerLoss(stop) => &stop.target,
             Self::Terminate(stop) => &stop.target,
             Self::Freeze(pause) | Self::DiskStall(pause) => &pause.target,
-            Self::Thaw(target) | Self::Restart(target) | Self::Heal(target) => target,
-            Self::Partition(cut) => &cut.from,
+            Self::Thaw(target) | Self::Heal(target) => target,
+            Self::Restart(restart) => &restart.target,
+            Self::Partition(cut) | Self::Hold(cut) => &cut.from,
             Self::Degrade(links) => &links.from,
             Self::DiskFull(disk) => &disk.target,
             Self::DiskError(disk) => &disk.target,
@@ -276,7 +293,7 @@ impl Fault {
             Self::Kill(stop) | Self::PowerLoss(stop) => stop.restart_after,
             Self::Terminate(stop) => stop.restart_after,
             Self::Freeze(pause) | Self::DiskStall(pause) => pause.lasting,
-            Self::Partition(cut) => cut.lasting,
+            Self::Partition(cut) | Self::Hold(cut) => cut.lasting,
             Self::Degrade(links) => links.lasting,
             Self::DiskFull(disk) => disk.lasting,
             Self::DiskError(disk) => disk.lasting,
@@ -295,7 +312,7 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.name(), self.target())?;
         let (to, direction) = match self {
-            Self::Partition(cut) => (&cut.to, cut.direction),
+            Self::Partition(cut) | Self::Hold(cut) => (&cut.to, cut.direction),
             Self::Degrade(links) => (&links.to, links.direction),
             _ => return self.lasting().map_or(Ok(()), |span| write!(f, " for {span}")),
         };
@@ -355,6 +372,7 @@ macro_rules! target_alone {
 
 target_alone!(Stop, |target| Stop { target, restart_after: None });
 target_alone!(Terminate, |target| Terminate { target, grace: grace(), restart_after: None });
+target_alone!(Restart, |target| Restart { target, new_address: false });
 target_alone!(Pause, |target| Pause { target, lasting: None });
 target_alone!(DiskFull, |target| DiskFull { target, lasting: None });
 target_alone!(BitRot, |target| BitRot { target, blocks: None });

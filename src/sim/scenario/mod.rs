@@ -70,7 +70,7 @@ pub struct Spec {
     /// The under-stores that the manifests mount.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub under_stores: Vec<UnderStore>,
-    /// The links between hosts. Without any: 50 to 500 microseconds each way, no loss, 1.25 GB/s.
+    /// The links between hosts. Without any: 100 to 500 microseconds each way, no loss, no bound of bandwidth.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
     /// Knobs of the stack and the world that differ from their defaults.

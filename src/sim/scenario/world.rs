@@ -101,7 +101,7 @@ pub struct Limits {
     pub events: u64,
     /// Bytes of trace that are kept.
     pub trace: Quantity,
-    /// Events per simulated second; more is a livelock.
+    /// Events per simulated second, and turns of tasks without time moving on; more is a livelock.
     pub events_per_second: u64,
 }
 

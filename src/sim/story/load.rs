@@ -8,7 +8,7 @@ use crate::base::{SimTime, lock};
 use crate::oracle::history::Content;
 use crate::oracle::{FinalTree, Operation, UfsVersion};
 use crate::rt::backend::world_now;
-use crate::sim::cluster::{Cluster, url_path};
+use crate::sim::cluster::{Cluster, Life, url_path};
 use crate::sim::scenario::target::Role;
 use crate::sim::scenario::{Scenario, url_host};
 use crate::sim::workload::scan::scan;
@@ -61,7 +61,9 @@ impl<T: Send + 'static> Answer<T> {
 /// The clients of one run and what they saw.
 pub struct Workload {
     load: Arc<Load>,
-    clients: u32,
+    /// For each client the start of its mount in which it was started last: 0 if never.
+    lives: Vec<u32>,
+    begun: bool,
     mounts: Vec<(String, String)>,
     block_size: u64,
     attr_bound: std::time::Duration,
@@ -75,7 +77,8 @@ impl Workload {
         let parameters = &scenario.spec.parameters;
         Self {
             load: Load::new(LoadSpec::new(&scenario.spec.workload), recorder),
-            clients: scenario.spec.workload.clients,
+            lives: vec![0; scenario.spec.workload.clients as usize],
+            begun: false,
             mounts,
             block_size: parameters.master.block_size.get(),
             attr_bound: parameters.client.attribute_cache.0,
@@ -120,15 +123,30 @@ impl Workload {
     }
 
     /// Starts the clients, spread over the fuse hosts in turn.
-    pub fn start(&self, lab: &Lab<Glass>, cluster: &Cluster) {
-        let hosts = Self::fuse_hosts(cluster);
-        for number in 0..self.clients {
-            let Some(&member) = hosts.get(number as usize % hosts.len().max(1)) else { return };
+    pub fn start(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster) {
+        self.begun = true;
+        self.keep_up(lab, cluster);
+    }
+
+    /// Starts the clients again whose mount was started again.
+    pub fn keep_up(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster) {
+        if !self.begun || self.over() {
+            return;
+        }
+        let fuses = cluster.of(Role::Fuse).count().max(1);
+        for number in 0..self.lives.len() {
+            let Some(member) = cluster.of(Role::Fuse).nth(number % fuses) else { return };
+            let mount = &cluster.members[member];
+            if mount.life != Life::Up || self.lives[number] == mount.incarnation {
+                continue;
+            }
+            self.lives[number] = mount.incarnation;
             let (client, fuse) = (cluster.programs().client_options(), self.options(cluster, member));
             let (load, web) = (self.load.clone(), cluster.programs().web_options());
-            let program = async move { run(load, number, client, fuse, Arc::new(WebStore::new(web))).await };
-            // A host without power starts no client.
-            let _ = lab.world.start(cluster.members[member].host, "client", Box::pin(program));
+            let program = async move { run(load, number as u32, client, fuse, Arc::new(WebStore::new(web))).await };
+            // A host whose mount runs has power.
+            let started = lab.world.start(mount.host, "client", Box::pin(program));
+            cluster.members[member].guests.extend(started.ok());
         }
     }
 
@@ -161,7 +179,7 @@ impl Workload {
 
     /// Whether no more operations will begin.
     pub fn over(&self) -> bool {
-        self.clients == 0 || self.load.over()
+        self.lives.is_empty() || self.load.over()
     }
 
     /// Everything that was asked.

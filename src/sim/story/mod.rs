@@ -10,7 +10,7 @@ mod steps;
 
 use std::time::Duration;
 
-use super::cluster::{Cluster, build};
+use super::cluster::{Cluster, Life, build};
 use super::faults::{Aim, Faults};
 use super::outcome::{Outcome, Phase, PhaseTime};
 use super::progress::{FaultNews, Load, Progress};
@@ -64,6 +64,8 @@ pub struct Story<'a> {
     healed: Option<SimTime>,
     phase: Option<(Phase, SimTime)>,
     told: SimTime,
+    /// When the second that is counted began, and how many events there were then.
+    second: (SimTime, u64),
 }
 
 impl<'a> Story<'a> {
@@ -89,6 +91,7 @@ impl<'a> Story<'a> {
             healed: None,
             phase: None,
             told: SimTime::ZERO,
+            second: (SimTime::ZERO, 0),
         }
     }
 
@@ -143,17 +146,36 @@ impl<'a> Story<'a> {
             return Err(End::OverBudget(format!("simulated time of {}", limits.time)));
         }
         match self.lab.world.run_until(until) {
-            Stop::Reached => Ok(()),
-            Stop::Idle => match self.workload.open() {
-                0 => Ok(()),
-                _ => Err(End::Deadlock(self.lab.world.pending().iter().map(ToString::to_string).collect())),
-            },
+            Stop::Reached => self.pace(),
+            Stop::Idle if self.more_to_come() || self.workload.open() == 0 => Ok(()),
+            Stop::Idle => Err(End::Deadlock(self.lab.world.pending().iter().map(ToString::to_string).collect())),
             Stop::Events => Err(End::OverBudget(format!("{} events", limits.events))),
             Stop::TraceBytes => Err(End::OverBudget(format!("a trace of {} bytes", limits.trace))),
             Stop::Livelock => {
                 Err(End::OverBudget(format!("{} turns without time moving on", limits.events_per_second)))
             }
         }
+    }
+
+    /// Whether the harness itself will set something going: a world of frozen and dark hosts waits for the heal.
+    fn more_to_come(&self) -> bool {
+        self.healed.is_none() || !self.restarts.is_empty() || self.faults.next_due().is_some()
+    }
+
+    /// Whether the last second had no more events than one may have.
+    fn pace(&mut self) -> Result<(), End> {
+        let (now, events) = (self.now(), self.lab.world.events());
+        let (from, before) = self.second;
+        if now.since(from) < Duration::from_secs(1) {
+            return Ok(());
+        }
+        self.second = (now, events);
+        // The last slice may reach beyond the second.
+        let most = self.scenario.spec.limits.events_per_second.saturating_mul(now.since(from).as_secs() + 1);
+        if events - before <= most {
+            return Ok(());
+        }
+        Err(End::OverBudget(format!("{} events in a simulated second", events - before)))
     }
 
     /// Takes back what is due, starts what is to be started, and looks at everything.
@@ -171,10 +193,13 @@ impl<'a> Story<'a> {
         self.restarts = later;
         let due: Vec<_> = due;
         for (_, index) in due {
-            self.cluster.start(&self.lab, index);
+            // A kubelet without power starts nothing.
+            if self.cluster.members[index].life == Life::Stopped {
+                self.cluster.start(&self.lab, index);
+            }
         }
-        let cut_off = |index| self.faults.cut_off(index);
-        self.core.look(&self.cluster, cut_off, now);
+        self.workload.keep_up(&self.lab, &mut self.cluster);
+        self.core.look(&self.cluster, &self.faults, now);
         if let Some(failover) = self.watch.look(&self.cluster, now) {
             let name = failover.new_leader.as_deref().unwrap_or_default();
             let text = format!("{name} leads after {}", failover.fault);

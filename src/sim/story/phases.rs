@@ -16,15 +16,15 @@ const CONVERGES_WITHIN: Duration = Duration::from_secs(180);
 const SERVES_WITHIN: Duration = Duration::from_secs(60);
 /// As many acknowledged changes after the heal show that the cluster serves.
 const SERVED: u64 = 5;
-/// Operations still open when the load ends get a client's whole budget and some more.
-const SETTLES_WITHIN: Duration = Duration::from_secs(180);
+/// Operations still open when the load ends get as long as the oracles give them, and so much more.
+const SETTLES_AFTER: Duration = Duration::from_secs(30);
 
 impl Story<'_> {
     /// Runs all phases.
     pub(super) fn tell(&mut self) -> Result<(), End> {
         self.boot()?;
         self.enter(Phase::Safety);
-        self.workload.start(&self.lab, &self.cluster);
+        self.workload.start(&self.lab, &mut self.cluster);
         self.steps()?;
         self.advance(self.now() + self.scenario.spec.workload.tail.0)?;
         self.heal()?;
@@ -58,6 +58,7 @@ impl Story<'_> {
         self.faults.heal_all(&self.lab, &mut self.cluster);
         self.restarts.clear();
         self.healed = Some(self.now());
+        self.watch.look_afresh();
         self.look();
         Ok(())
     }
@@ -83,9 +84,12 @@ impl Story<'_> {
 
     fn serve(&mut self) -> Result<(), End> {
         self.enter(Phase::Serve);
+        if self.workload.over() {
+            return Ok(());
+        }
         let before = self.workload.recorder().acked();
-        let wanted = if self.workload.over() { 0 } else { SERVED };
-        let served = self.wait_for(SERVES_WITHIN, |story| story.workload.recorder().acked() >= before + wanted)?;
+        let served = |story: &mut Self| story.workload.over() || story.workload.recorder().acked() >= before + SERVED;
+        let served = self.wait_for(SERVES_WITHIN, served)?;
         self.goals.push(Goal { name: "changes were acknowledged after the heal".into(), reached: served.into() });
         Ok(())
     }
@@ -93,14 +97,19 @@ impl Story<'_> {
     fn settle(&mut self) -> Result<(), End> {
         self.enter(Phase::Settle);
         self.workload.stop();
-        self.wait_for(SETTLES_WITHIN, |story| story.workload.open() == 0 && story.workload.running() == 0)?;
+        let within = self.bounds().operation + SETTLES_AFTER;
+        self.wait_for(within, |story| story.workload.open() == 0 && story.workload.running() == 0)?;
         let scan = self.workload.scan(&self.lab, &self.cluster);
-        self.wait_for(SETTLES_WITHIN, |_| scan.is_done())?;
+        self.wait_for(within, |_| scan.is_done())?;
         match scan.take() {
             Some(Ok(tree)) => self.final_tree = Some(tree),
             Some(Err(error)) => self.outcome.notes.push(format!("no final scan: {error}")),
             None => self.outcome.notes.push("the final scan did not end".into()),
         }
+        // Without it nobody knows whether anything was lost.
+        let scanned =
+            Goal { name: "the final scan saw the whole tree".into(), reached: self.final_tree.is_some().into() };
+        self.goals.push(scanned);
         self.wait_for(Duration::from_secs(30), |story| story.equal())?;
         self.leave();
         Ok(())

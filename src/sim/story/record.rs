@@ -1,6 +1,7 @@
 //! From what was seen to the record that the oracles judge, and from their judgement to the outcome.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{End, Story};
 use crate::oracle::history::{Answer, BytesSeen, Call};
@@ -17,6 +18,11 @@ impl Story<'_> {
     /// Runs the story, judges it, and gives the outcome.
     pub fn run(mut self) -> Outcome {
         let end = self.tell().err();
+        self.judged(end)
+    }
+
+    /// Holds what was seen against every promise.
+    fn judged(mut self, end: Option<End>) -> Outcome {
         self.leave();
         let mut record = self.record();
         match end {
@@ -49,12 +55,25 @@ impl Story<'_> {
             healed: self.healed,
             ended: self.now(),
             core: self.core.verdict(),
-            bounds: Bounds::default(),
+            bounds: self.bounds(),
             deadlock: None,
             crashes: panics.iter().map(|p| format!("{:.3} {} {}: {}", p.at, p.host, p.task, p.message)).collect(),
             over_budget: None,
             trace_hashes: vec![self.lab.world.digest().0],
             trace_difference: None,
+        }
+    }
+
+    /// What the oracles hold the run against: as its parameters promise.
+    pub(super) fn bounds(&self) -> Bounds {
+        let parameters = &self.scenario.spec.parameters;
+        let (raft, client) = (&parameters.raft, &parameters.client);
+        Bounds {
+            // An election that failed once, and the replay of the journal.
+            leader: 2 * raft.election_timeout.max.0 + Duration::from_secs(5),
+            operation: client.retry_budget.0 + client.request_timeout.0,
+            staleness: client.attribute_cache.0 + Duration::from_secs(10),
+            ..Bounds::default()
         }
     }
 
@@ -145,5 +164,97 @@ impl Story<'_> {
             ]
         };
         Table { title: "masters".into(), columns, rows: self.cluster.of(Role::Master).map(row).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::{Seed, SimTime};
+    use crate::oracle::{Verdict, Violation};
+    use crate::sim::progress::Silent;
+    use crate::sim::scenario::{Scenario, load};
+    use crate::stack::wire::OpId;
+    use crate::stack::wire::master::MasterRequest;
+    use crate::world::engine::glass::Glass;
+    use crate::world::lab::Lab;
+
+    fn scenario(workload: &str, steps: &str) -> Scenario {
+        let text = format!(
+            "
+name: still
+about: Little happens.
+nodes: [n1, n2, n3]
+manifests: [dataset.yaml, runtime.yaml]
+under_stores:
+  - {{url: https://mirrors.tuna.tsinghua.edu.cn/apache/hbase/stable/, files: [{{path: a, size: 9}}]}}
+parameters: {{client: {{retry_budget: 10s, request_timeout: 3s}}, raft: {{heartbeat: 2s, election_timeout: {{min: 6s, max: 7s}}}}}}
+workload: {workload}
+steps: {steps}
+"
+        );
+        let read = |path: &str| match path {
+            "dataset.yaml" => Ok(include_bytes!("../../../scenarios/manifests/goosefs/dataset.yaml").to_vec()),
+            _ => Ok(include_bytes!("../../../scenarios/manifests/goosefs/runtime.yaml").to_vec()),
+        };
+        load::parse("still.yaml", text, &read).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_world_where_nothing_will_happen_is_a_deadlock_once_all_is_healed_and_the_outcome_names_who_waits() {
+        let (scenario, seed) = (scenario("{}", "[{wait: 1s}]"), Seed(1));
+        let mut progress = Silent;
+        let mut story = Story::new(&scenario, seed, Lab::new(seed, Glass::plain(seed)), &mut progress);
+        let host = story.cluster.members[0].host;
+        story.lab.world.start(host, "client", Box::pin(std::future::pending())).unwrap();
+        assert_eq!(story.slice(SimTime::from_secs(1)), Ok(()), "nobody waits");
+        let stat = MasterRequest::Stat { path: "/".into() };
+        story.workload.recorder().audit(0).began(OpId { client: 1, seq: 1 }, &stat);
+        assert_eq!(story.slice(SimTime::from_secs(2)), Ok(()), "the heal is still to come");
+        story.healed = Some(story.now());
+        let end = story.slice(SimTime::from_secs(3)).unwrap_err();
+        let outcome = story.judged(Some(end));
+        assert_eq!(outcome.verdict, Verdict::Liveness);
+        let deadlock = |violation: &&Violation| matches!(violation, Violation::Deadlock { .. });
+        let Some(Violation::Deadlock { pending, tasks }) = outcome.violations.iter().find(deadlock) else {
+            panic!("{:?}", outcome.violations)
+        };
+        assert_eq!((*pending, tasks.len()), (1, 1));
+        assert!(tasks[0].contains("client main: waits for"), "{tasks:?}");
+    }
+
+    #[test]
+    fn clients_die_with_their_mount_and_come_back_with_it() {
+        let workload = "{clients: 2, tail: 1s, think_time: {min: 1ms, max: 2ms}, \
+                        mix: {mkdir: 1, create: 0, rename: 0, delete: 1, list: 1, stat: 1, read: 0}}";
+        // While the leader stands still every call waits.
+        let steps = "[{wait: 3s}, {freeze: {target: leader, for: 1s}}, {wait: 500ms}, \
+                     {power_loss: {target: fuse/0, restart_after: 2s}}, {wait: 4s}]";
+        let (scenario, seed) = (scenario(workload, steps), Seed(1));
+        let mut progress = Silent;
+        let mut story = Story::new(&scenario, seed, Lab::new(seed, Glass::plain(seed)), &mut progress);
+        let end = story.tell().err();
+        assert_eq!(end, None);
+        let history = story.workload.history();
+        let died = |op: &&crate::oracle::Operation| op.to_string().contains("the client died");
+        assert!(history.iter().any(|op| died(&op)), "it waited for the leader");
+        let ids = |client: u32| {
+            let own = history.iter().filter(|op| op.client == client).map(|op| op.op.client);
+            own.collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!((ids(0), ids(1)), (2, 1), "a client that comes back is a new one to the masters");
+        let outcome = story.judged(end);
+        assert_eq!(outcome.verdict, Verdict::Pass, "{:?}", outcome.violations);
+        assert_eq!(outcome.counters.keys().find(|key| key.ends_with(".pending")), None);
+    }
+
+    #[test]
+    fn bounds_follow_the_parameters() {
+        let (scenario, seed) = (scenario("{}", "[{wait: 1s}]"), Seed(1));
+        let mut progress = Silent;
+        let bounds = Story::new(&scenario, seed, Lab::new(seed, Glass::plain(seed)), &mut progress).bounds();
+        assert_eq!((bounds.operation, bounds.leader), (Duration::from_secs(13), Duration::from_secs(19)));
     }
 }

@@ -111,7 +111,9 @@ impl Story<'_> {
             Some(LeaderExpect::Present) => self.watch.leader().is_some(),
             Some(LeaderExpect::Absent) => self.watch.leader().is_none(),
             Some(LeaderExpect::Changed) => self.watch.last_term().is_some_and(|(_, term)| term > before),
-            Some(LeaderExpect::Unchanged) => self.watch.last_term().is_some_and(|(_, term)| term == before),
+            Some(LeaderExpect::Unchanged) => {
+                self.watch.leader().is_some() && self.watch.last_term().is_some_and(|(_, term)| term == before)
+            }
         };
         let service = match expect.service {
             None => true,

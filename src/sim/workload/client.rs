@@ -78,25 +78,26 @@ impl Load {
     }
 }
 
-/// Counts a client as running.
-struct Running<'a>(&'a Load);
+/// Counts a client as running. When it goes, however it does, nobody waits for its calls any more.
+struct Running<'a>(&'a Load, u32);
 
 impl<'a> Running<'a> {
-    fn new(load: &'a Load) -> Self {
+    fn new(load: &'a Load, number: u32) -> Self {
         load.running.fetch_add(1, Ordering::Relaxed);
-        Self(load)
+        Self(load, number)
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.recorder.abandon(self.1);
     }
 }
 
 /// The program of workload client `number`. Ends when the load is over.
 pub async fn run(load: Arc<Load>, number: u32, client: ClientOptions, fuse: FuseOptions, store: Arc<dyn UnderStore>) {
-    let _running = Running::new(&load);
+    let _running = Running::new(&load, number);
     let client = Arc::new(FileSystemClient::audited(client, load.recorder.audit(number)));
     let user = User { load: &load, number, fuse: Fuse::new(client, store, fuse) };
     let outside = load.recorder.under_store_paths();

@@ -1,8 +1,8 @@
 //! The client history as it grows: every call to the masters and every read of bytes.
 //!
 //! Times are the world's, from the clock given at the start, never a host's own. A call is in the history as pending from
-//! the moment it begins, so that one whose client dies stays there. `Blocks`, which opens a file, counts as a `Stat`: it
-//! promises as much about the path. Requests that promise nothing about the namespace are left out.
+//! the moment it begins; when its client dies, its outcome is unknown for ever. `Blocks`, which opens a file, counts as a
+//! `Stat`: it promises as much about the path. Requests that promise nothing about the namespace are left out.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -60,7 +60,7 @@ impl Recorder {
         Arc::new(ClientAudit { client, recorder: self.clone() })
     }
 
-    /// Calls that began and have not ended, those of dead clients included.
+    /// Calls that began and have not ended.
     pub fn pending(&self) -> usize {
         lock(&self.state).under_way.len()
     }
@@ -155,6 +155,21 @@ impl Recorder {
     /// Adds bytes that came from a source.
     pub(super) fn came(&self, from: &'static str, bytes: u64) {
         *lock(&self.state).bytes.entry(from).or_default() += bytes;
+    }
+
+    /// A client is gone: what it had asked may take effect or not, and nobody will hear of it.
+    pub(super) fn abandon(&self, client: u32) {
+        let returned = self.now();
+        let mut state = lock(&self.state);
+        let State { operations, under_way, .. } = &mut *state;
+        under_way.retain(|_, at| {
+            let operation = &mut operations[*at];
+            let kept = operation.client != client;
+            if !kept {
+                operation.outcome = Outcome::Unknown { returned, error: "the client died".into(), documented: true };
+            }
+            kept
+        });
     }
 
     fn began(&self, client: u32, op: OpId, request: &MasterRequest) {
@@ -373,6 +388,11 @@ mod tests {
         assert_eq!(operations[1].answer(), Some(&Answer::Refused(Refusal::NotFound)));
         assert!(matches!(operations[2].outcome, Outcome::Unknown { documented: true, .. }));
         assert_eq!(recorder.pending(), 1);
+        recorder.abandon(1);
+        assert_eq!(recorder.pending(), 1, "another client");
+        recorder.abandon(0);
+        assert_eq!(recorder.pending(), 0);
+        assert!(matches!(&recorder.operations()[0].outcome, Outcome::Unknown { error, .. } if error.contains("died")));
     }
 
     #[test]

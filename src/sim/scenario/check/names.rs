@@ -5,7 +5,7 @@
 use super::{Problem, Problems};
 use crate::sim::scenario::diagnostic::closest;
 use crate::sim::scenario::fault::Fault;
-use crate::sim::scenario::step::{LeaderExpect, ServiceExpect, Step};
+use crate::sim::scenario::step::{LeaderExpect, Step};
 use crate::sim::scenario::target::{Role, Target, Targets};
 use crate::sim::scenario::{PlannedHost, Scenario};
 
@@ -55,9 +55,9 @@ pub fn names(scenario: &Scenario) -> Vec<Problem> {
                 let compares = matches!(expect.leader, Some(LeaderExpect::Changed | LeaderExpect::Unchanged));
                 let help = "write present, or put a fault before it";
                 found.unless(hit || !compares, &format!("{place}.leader"), "no fault happened yet", help);
-                let lasts = expect.service != Some(ServiceExpect::Unavailable) || expect.within.is_some();
-                let message = "no service at one moment says nothing";
-                found.unless(lasts, &format!("{place}.service"), message, "add `within`: for how long");
+                let lasts = expect.service.is_none() || expect.within.is_some();
+                let message = "one moment says nothing about the service";
+                found.unless(lasts, &format!("{place}.service"), message, "add `within`: by when, or for how long");
                 let workers = expect.live_workers.unwrap_or(0);
                 let there = scenario.runtime.spec.replicas;
                 let message = format!("{workers} live workers, and the runtime has {there}");
@@ -74,7 +74,7 @@ pub fn names(scenario: &Scenario) -> Vec<Problem> {
 
 fn check_fault(found: &mut Problems, hosts: &Hosts, place: &str, fault: &Fault, hit: bool) {
     let key = match fault {
-        Fault::Partition(_) | Fault::Degrade(_) => "from",
+        Fault::Partition(_) | Fault::Hold(_) | Fault::Degrade(_) => "from",
         _ => "target",
     };
     hosts.check(found, &format!("{place}.{key}"), fault.target());
@@ -86,7 +86,7 @@ fn check_fault(found: &mut Problems, hosts: &Hosts, place: &str, fault: &Fault, 
         "put a fault before it, or name a host",
     );
     match fault {
-        Fault::Partition(cut) => hosts.check(found, &format!("{place}.to"), &cut.to),
+        Fault::Partition(cut) | Fault::Hold(cut) => hosts.check(found, &format!("{place}.to"), &cut.to),
         Fault::Degrade(links) => {
             hosts.check(found, &format!("{place}.to"), &links.to);
             let fine = links.latency.is_some() || links.loss.is_some();
