@@ -78,7 +78,7 @@ fn incomplete_leaders(masters: &[MasterObservation], finding: &mut Finding) {
     }
     for leader in masters.iter().filter(|m| m.role == Role::Leader) {
         let Some(was) = commits.range(..leader.term).map(|(_, m)| *m).max_by_key(|m| m.committed) else { continue };
-        let last = leader.last_log.map_or(0, |id| id.index).max(leader.applied);
+        let last = leader.last_log.unwrap_or(0).max(leader.applied);
         finding.check((last < was.committed).then(|| Violation::CommittedLost {
             committed: LogId { term: was.term, index: was.committed },
             seen_by: was.name.clone(),
@@ -97,7 +97,7 @@ mod tests {
         check(&RunRecord { masters, ..RunRecord::default() }).violations.iter().map(Violation::name).collect()
     }
     fn with_log(t: u64, member: u64, committed: u64, log: Vec<LogDigest>) -> MasterObservation {
-        let last_log = log.last().map(|e| e.id);
+        let last_log = log.last().map(|e| e.id.index);
         MasterObservation { committed, log, last_log, ..master(t, member, 3) }
     }
 

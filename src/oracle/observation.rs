@@ -32,8 +32,8 @@ pub struct MasterObservation {
     pub role: Role,
     /// Whether it would acknowledge a write now, as far as it knows.
     pub acks_writes: bool,
-    /// The last entry of its log.
-    pub last_log: Option<LogId>,
+    /// Index of the last entry of its log.
+    pub last_log: Option<u64>,
     /// The highest index it knows to be committed; 0 if none.
     pub committed: u64,
     /// The highest index applied to its state; 0 if none.

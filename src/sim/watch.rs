@@ -151,7 +151,7 @@ impl Watch {
             voted_for: facts.voted_for,
             role: role(facts.role),
             acks_writes: facts.serving.is_some(),
-            last_log: facts.last_log.map(|index| LogId { term: facts.term, index }),
+            last_log: facts.last_log,
             committed: facts.committed.map_or(0, |id| id.index),
             applied: facts.applied.map_or(0, |id| id.index),
             state_hash: facts.tail.back().map(|applied| applied.state_hash),
