@@ -21,7 +21,7 @@ pub struct Watch {
     pub failovers: Vec<Failover>,
     /// Snapshots that masters took over from a leader, all starts of a master together.
     pub installed: BTreeMap<usize, u64>,
-    last: BTreeMap<usize, (u32, MasterFacts)>,
+    last: BTreeMap<usize, Brief>,
     leader: Option<usize>,
     led: Option<(usize, u64)>,
     /// Term of the leader that the last fault on a leader hit.
@@ -126,38 +126,59 @@ impl Watch {
         if !member.running() {
             return;
         }
-        let seen = self.last.get(&index);
-        let unchanged = |facts: &MasterFacts| {
-            seen.is_some_and(|(incarnation, before)| *incarnation == member.incarnation && before == facts)
-        };
-        if !self.afresh && member.observer.look(unchanged) {
+        let brief = member.observer.look(|facts| Brief::new(member.incarnation, facts));
+        let seen = self.last.insert(index, brief);
+        if !self.afresh && seen == Some(brief) {
             return;
         }
-        let facts = member.observer.facts();
-        let news = seen.filter(|(incarnation, _)| *incarnation == member.incarnation);
-        let known = news.and_then(|(_, before)| before.applied).map_or(0, |id| id.index);
-        let installed = facts.installed - news.map_or(0, |(_, before)| before.installed);
-        *self.installed.entry(index).or_default() += installed;
-        let log = facts.tail.iter().filter(|applied| applied.id.index > known);
-        let log = log.map(|applied| LogDigest { id: log_id(applied.id), hash: applied.state_hash }).collect();
-        self.masters.push(MasterObservation {
-            at: now,
-            host: member.host,
-            name: member.plan.name.clone(),
-            member: u64::from(member.plan.index),
-            incarnation: member.incarnation,
-            storage: member.storage,
-            term: facts.term,
-            voted_for: facts.voted_for,
-            role: role(facts.role),
-            acks_writes: facts.serving.is_some(),
-            last_log: facts.last_log,
-            committed: facts.committed.map_or(0, |id| id.index),
-            applied: facts.applied.map_or(0, |id| id.index),
-            state_hash: facts.tail.back().map(|applied| applied.state_hash),
-            log,
+        let seen = seen.filter(|seen| seen.incarnation == brief.incarnation);
+        let known = seen.and_then(|seen| seen.applied).map_or(0, |id| id.index);
+        *self.installed.entry(index).or_default() += brief.installed - seen.map_or(0, |seen| seen.installed);
+        let observation = member.observer.look(|facts| {
+            let new = facts.tail.iter().rev().take_while(|applied| applied.id.index > known);
+            let mut log: Vec<_> =
+                new.map(|applied| LogDigest { id: log_id(applied.id), hash: applied.state_hash }).collect();
+            log.reverse();
+            MasterObservation {
+                at: now,
+                host: member.host,
+                name: member.plan.name.clone(),
+                member: u64::from(member.plan.index),
+                incarnation: member.incarnation,
+                storage: member.storage,
+                term: facts.term,
+                voted_for: facts.voted_for,
+                role: role(facts.role),
+                acks_writes: facts.serving.is_some(),
+                last_log: facts.last_log,
+                committed: facts.committed.map_or(0, |id| id.index),
+                applied: facts.applied.map_or(0, |id| id.index),
+                state_hash: facts.tail.back().map(|applied| applied.state_hash),
+                log,
+            }
         });
-        self.last.insert(index, (member.incarnation, facts));
+        self.masters.push(observation);
+    }
+}
+
+/// The facts of a master that an observation tells, small enough to be compared after every slice of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Brief {
+    incarnation: u32,
+    term: u64,
+    voted_for: Option<u64>,
+    role: Raft,
+    serving: Option<u64>,
+    last_log: Option<u64>,
+    committed: Option<EntryId>,
+    applied: Option<EntryId>,
+    installed: u64,
+}
+
+impl Brief {
+    fn new(incarnation: u32, facts: &MasterFacts) -> Self {
+        let &MasterFacts { term, voted_for, role, serving, last_log, committed, applied, installed, .. } = facts;
+        Self { incarnation, term, voted_for, role, serving, last_log, committed, applied, installed }
     }
 }
 

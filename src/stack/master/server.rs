@@ -29,6 +29,8 @@ use crate::stack::wire::rpc::{MasterProtocol, serve};
 
 /// Between attempts of a new leader to prove its leadership.
 const CONFIRM_RETRY: Duration = Duration::from_millis(200);
+/// How often facts that change with every entry are noted. Leadership is noted at once.
+const NOTE_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a master that is told to stop waits for each of handing over and Raft's end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -167,12 +169,15 @@ async fn hand_over(raft: &Raft) {
 
 /// Keeps office and facts in step with Raft until it stops; gives the reason.
 async fn follow(service: &Arc<Service>) -> String {
-    let mut metrics = service.raft.metrics();
+    let metrics = service.raft.metrics();
+    let mut standing = service.raft.server_metrics();
     // The attempt to take office, and the term it is for.
     let mut candidacy: Option<(u64, Scope)> = None;
     loop {
         let leads = {
-            let now = metrics.borrow_and_update();
+            // Marked as seen first: what changes from here on is looked at again.
+            drop(standing.borrow_and_update());
+            let now = metrics.borrow();
             observe(&service.observer, &now);
             if let Err(fatal) = &now.running_state {
                 return fatal.to_string();
@@ -187,7 +192,7 @@ async fn follow(service: &Arc<Service>) -> String {
                 (term, scope)
             });
         }
-        if metrics.changed().await.is_err() {
+        if let Either::Left(Err(_)) = select2(standing.changed(), sleep(NOTE_INTERVAL)).await {
             return "its task ended".into();
         }
     }
