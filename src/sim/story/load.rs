@@ -133,9 +133,9 @@ impl Workload {
         if !self.begun || self.over() {
             return;
         }
-        let fuses = cluster.of(Role::Fuse).count().max(1);
+        let fuses = Self::fuse_hosts(cluster);
         for number in 0..self.lives.len() {
-            let Some(member) = cluster.of(Role::Fuse).nth(number % fuses) else { return };
+            let Some(&member) = fuses.get(number % fuses.len().max(1)) else { return };
             let mount = &cluster.members[member];
             if mount.life != Life::Up || self.lives[number] == mount.incarnation {
                 continue;
