@@ -89,7 +89,10 @@ impl Progress for Watch {
     }
 
     fn on_failover(&mut self, _: SimTime, failover: &Failover) {
-        self.failovers.push(failover.clone());
+        // Told once more when the new leader serves.
+        if failover.serving_at.is_none() {
+            self.failovers.push(failover.clone());
+        }
     }
 
     fn on_roles(&mut self, _: SimTime, hosts: &[HostState]) {
