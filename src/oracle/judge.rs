@@ -115,20 +115,12 @@ pub fn judge(record: &RunRecord) -> Judgement {
 
 /// Which of several verdicts wins; see [`Verdict`].
 fn verdict(record: &RunRecord, violations: &[Violation]) -> Verdict {
-    const BY_WEIGHT: [Verdict; 6] = [
-        Verdict::Safety,
-        Verdict::Crash,
-        Verdict::Nondeterministic,
-        Verdict::OverBudget,
-        Verdict::Liveness,
-        Verdict::Vacuous,
-    ];
     // Beyond the budget a correct cluster refuses service, whether or not a majority came back later.
     let calm = match record.core {
         Core::Beyond { .. } => Verdict::ExpectedUnavailability,
         Core::Kept => Verdict::Pass,
     };
-    BY_WEIGHT.into_iter().find(|v| violations.iter().any(|x| x.verdict() == *v)).unwrap_or(calm)
+    Verdict::GRAVEST_FIRST.into_iter().find(|v| violations.iter().any(|x| x.verdict() == *v)).unwrap_or(calm)
 }
 
 #[cfg(test)]

@@ -41,6 +41,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All that are not a plain pass, the gravest first: of several, the first names the run, and the sweep.
+    pub const GRAVEST_FIRST: [Self; 7] = [
+        Self::Safety,
+        Self::Crash,
+        Self::Nondeterministic,
+        Self::OverBudget,
+        Self::Liveness,
+        Self::Vacuous,
+        Self::ExpectedUnavailability,
+    ];
+
     /// All of them, by exit code.
     pub const ALL: [Self; 8] = [
         Self::Pass,

@@ -62,17 +62,8 @@ fn failover_times(out: &mut String, outcomes: &[Outcome]) {
 /// The exit code of a sweep: 0 if every seed ended as declared; otherwise that of the gravest verdict among the others,
 /// and that of a vacuous run where a declared violation was not found.
 pub fn exit_code(outcomes: &[Outcome]) -> u8 {
-    const GRAVEST_FIRST: [Verdict; 7] = [
-        Verdict::Safety,
-        Verdict::Crash,
-        Verdict::Nondeterministic,
-        Verdict::OverBudget,
-        Verdict::Liveness,
-        Verdict::Vacuous,
-        Verdict::ExpectedUnavailability,
-    ];
     let bad: Vec<Verdict> = outcomes.iter().filter(|o| !o.as_declared()).map(|o| o.verdict).collect();
-    let gravest = GRAVEST_FIRST.iter().find(|verdict| bad.contains(verdict));
+    let gravest = Verdict::GRAVEST_FIRST.iter().find(|verdict| bad.contains(verdict));
     match (bad.is_empty(), gravest) {
         (true, _) => 0,
         (false, Some(verdict)) => verdict.exit_code(),

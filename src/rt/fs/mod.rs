@@ -98,31 +98,6 @@ pub async fn create_dir_all(path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a directory and all below it.
-///
-/// # Errors
-/// As `read_dir`, `remove_file`, `remove_dir`.
-pub async fn remove_dir_all(path: &str) -> io::Result<()> {
-    // Depth first, without recursion: a directory is removed once its children, pushed after it, are gone.
-    let mut pending = vec![(path.to_owned(), false)];
-    while let Some((dir, emptied)) = pending.pop() {
-        if emptied {
-            remove_dir(&dir).await?;
-            continue;
-        }
-        let entries = read_dir(&dir).await?;
-        pending.push((dir.clone(), true));
-        for (name, kind) in entries {
-            let child = format!("{dir}/{name}");
-            match kind {
-                FileKind::Dir => pending.push((child, false)),
-                FileKind::File => remove_file(&child).await?,
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Replaces `to` by `from` atomically.
 ///
 /// # Errors

@@ -95,11 +95,6 @@ impl Recorder {
         look(&lock(&self.state).operations)
     }
 
-    /// Another version of an under-store file.
-    pub fn under_store_changed(&self, version: UfsVersion) {
-        lock(&self.state).under_store.push(version);
-    }
-
     /// All versions of under-store files.
     pub fn under_store(&self) -> Vec<UfsVersion> {
         lock(&self.state).under_store.clone()
