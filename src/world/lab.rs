@@ -10,18 +10,18 @@ use crate::base::{HostId, ProcessId, Seed, SimTime};
 use crate::rt::backend::{Backend, Engine, Entered, enter};
 
 /// The world of this thread.
-pub struct Lab<W: World + 'static> {
+pub struct Lab {
     /// Time, tasks, network, hosts.
-    pub world: Rc<W>,
+    pub world: Rc<dyn World>,
     /// All disks.
     pub disks: Rc<Disks>,
     _entered: Entered,
 }
 
-impl<W: World + 'static> Lab<W> {
+impl Lab {
     /// Installs `world` on this thread, with no disks yet. A process that ends lets go of its files.
-    pub fn new(seed: Seed, world: W) -> Self {
-        let world = Rc::new(world);
+    pub fn new(seed: Seed, world: impl World + 'static) -> Self {
+        let world: Rc<dyn World> = Rc::new(world);
         let (clock, caller) = (world.clone(), world.clone());
         let current = move || -> Option<ProcessId> { caller.process() };
         let disks = Rc::new(Disks::new(seed, move || clock.world_now(), current));
@@ -48,7 +48,7 @@ impl<W: World + 'static> Lab<W> {
     }
 }
 
-impl<W: World + 'static> Drop for Lab<W> {
+impl Drop for Lab {
     fn drop(&mut self) {
         self.world.shut_down();
         // The hook holds the disks, which hold the world.

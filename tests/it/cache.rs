@@ -41,7 +41,7 @@ const FILES: [(&str, u64); 2] = [("CHANGES.md", 112_000), ("hbase-bin.tar.gz", 1
 const BLOCK: u64 = 16 << 10;
 
 struct Cache {
-    lab: Lab<Glass>,
+    lab: Lab,
     masters: Vec<HostId>,
     workers: Vec<HostId>,
     clients: Vec<HostId>,

@@ -37,7 +37,7 @@ fn address(n: usize) -> String {
 }
 
 struct Stage {
-    lab: Lab<Glass>,
+    lab: Lab,
     masters: Vec<HostId>,
     client: HostId,
     moods: Arc<Mutex<Vec<Mood>>>,

@@ -147,7 +147,7 @@ async fn recover() -> Result<Model, JournalError> {
 }
 
 struct Bench {
-    lab: Lab<Glass>,
+    lab: Lab,
     host: HostId,
     disk: DiskId,
 }

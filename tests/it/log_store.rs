@@ -24,7 +24,7 @@ type Vote = openraft::alias::VoteOf<TypeConfig>;
 
 const DIR: &str = "/master/journal";
 
-fn lab(seed: u64) -> (Lab<Glass>, HostId, DiskId) {
+fn lab(seed: u64) -> (Lab, HostId, DiskId) {
     let lab = Lab::new(Seed(seed), Glass::plain(Seed(seed)));
     let host = lab.world.add_host("master-0", [10, 0, 0, 1].into());
     let disk = lab.disks.add_disk(DiskConfig::default());
@@ -32,7 +32,7 @@ fn lab(seed: u64) -> (Lab<Glass>, HostId, DiskId) {
     (lab, host, disk)
 }
 
-fn run(lab: &Lab<Glass>, host: HostId, program: impl Future<Output = ()> + Send + 'static) {
+fn run(lab: &Lab, host: HostId, program: impl Future<Output = ()> + Send + 'static) {
     lab.world.start(host, "test", Box::pin(program)).unwrap();
     let until = lab.world.world_now() + Duration::from_secs(600);
     assert_ne!(lab.world.run_until(until), Stop::Livelock);

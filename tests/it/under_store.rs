@@ -19,7 +19,7 @@ const DIR: &str = "/apache/hbase/stable";
 const URL: &str = "https://mirror/apache/hbase/stable/";
 
 struct Bench {
-    lab: Lab<Glass>,
+    lab: Lab,
     server: Arc<WebServer>,
     mirror: HostId,
     client: HostId,

@@ -10,7 +10,6 @@ use crate::stack::wire::BlockId;
 use crate::stack::worker::store::format::{HEADER_BYTES, inspect};
 use crate::stack::worker::store::{block_named, blocks_dir};
 use crate::world::disk::FileSystem;
-use crate::world::engine::glass::Glass;
 use crate::world::lab::Lab;
 
 /// One cached block on a disk.
@@ -27,7 +26,7 @@ pub struct BlockFile {
 }
 
 /// The whole blocks on a member's disk, by path. A file whose header cannot be read is no block any more.
-pub fn block_files(lab: &Lab<Glass>, cluster: &Cluster, member: usize) -> Vec<BlockFile> {
+pub fn block_files(lab: &Lab, cluster: &Cluster, member: usize) -> Vec<BlockFile> {
     let Some(disk) = cluster.members[member].disk else { return Vec::new() };
     let dirs: Vec<String> = cluster.programs().store_dirs().map(blocks_dir).collect();
     // A member has the disks that the world gave it.

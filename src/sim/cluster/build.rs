@@ -11,7 +11,6 @@ use crate::sim::scenario::target::Role;
 use crate::sim::scenario::{self, PlannedHost, Scenario};
 use crate::stack::observe::Observer;
 use crate::world::disk::{DiskConfig, DiskId, Timing};
-use crate::world::engine::glass::Glass;
 use crate::world::engine::{Clock, Latency, LinkRule, Ratio, World};
 use crate::world::lab::Lab;
 
@@ -19,7 +18,7 @@ use crate::world::lab::Lab;
 pub const DATA: &str = "/";
 
 /// Builds the cluster; nothing runs yet.
-pub fn build(lab: &Lab<Glass>, scenario: &Scenario, seed: Seed) -> Cluster {
+pub fn build(lab: &Lab, scenario: &Scenario, seed: Seed) -> Cluster {
     let mut clocks = seed.stream("clocks", 0);
     let mut disks = seed.stream("disks", 0);
     let plans = scenario.hosts();
@@ -42,7 +41,7 @@ pub(super) fn address(role: Role, index: u32, moves: u32) -> Ipv4Addr {
     Ipv4Addr::new(10, net, (index / 250) as u8, (index % 250) as u8 + 1)
 }
 
-fn member(lab: &Lab<Glass>, scenario: &Scenario, plan: PlannedHost, clocks: &mut Stream, disks: &mut Stream) -> Member {
+fn member(lab: &Lab, scenario: &Scenario, plan: PlannedHost, clocks: &mut Stream, disks: &mut Stream) -> Member {
     let ip = address(plan.role, plan.index, 0);
     let host = lab.world.add_host(&plan.name, ip);
     lab.world.set_clock(host, clock(scenario, clocks));
@@ -73,7 +72,7 @@ fn clock(scenario: &Scenario, stream: &mut Stream) -> Clock {
     Clock { drift_ppm: either_way(bounds.drift_ppm.into()), offset_ns: either_way(nanos(bounds.offset.0)) }
 }
 
-fn disk(lab: &Lab<Glass>, scenario: &Scenario, host: HostId, stream: &mut Stream) -> DiskId {
+fn disk(lab: &Lab, scenario: &Scenario, host: HostId, stream: &mut Stream) -> DiskId {
     let params = &scenario.spec.parameters.disk;
     let timing =
         Timing { read: params.latency.draw(stream), sync: params.sync.draw(stream), bandwidth: params.bandwidth.get() };
@@ -99,7 +98,7 @@ pub fn ratio(odds: scenario::Odds) -> Ratio {
     Ratio { num: (odds.num >> shift) as u32, den: (odds.den >> shift) as u32 }
 }
 
-fn link(lab: &Lab<Glass>, scenario: &Scenario, members: &[Member]) {
+fn link(lab: &Lab, scenario: &Scenario, members: &[Member]) {
     let default = LinkRule {
         latency: Latency::Uniform { low: Duration::from_micros(100), high: Duration::from_micros(500) },
         ..LinkRule::default()

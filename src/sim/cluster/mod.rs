@@ -21,7 +21,6 @@ use crate::base::SimTime;
 use crate::sim::scenario::target::Role;
 use crate::stack::observe::{MasterFacts, Observer};
 use crate::world::engine::World;
-use crate::world::engine::glass::Glass;
 use crate::world::lab::Lab;
 
 /// Hosts and what runs on them.
@@ -43,7 +42,7 @@ impl Cluster {
     }
 
     /// Starts a member's program, with power if it had none. Nothing if it runs.
-    pub fn start(&mut self, lab: &Lab<Glass>, index: usize) {
+    pub fn start(&mut self, lab: &Lab, index: usize) {
         let member = &mut self.members[index];
         if member.running() {
             return;
@@ -60,7 +59,7 @@ impl Cluster {
     }
 
     /// Gives a member that does not run another address; its name follows.
-    pub fn readdress(&mut self, lab: &Lab<Glass>, index: usize) {
+    pub fn readdress(&mut self, lab: &Lab, index: usize) {
         let member = &mut self.members[index];
         if member.running() {
             return;
@@ -71,7 +70,7 @@ impl Cluster {
     }
 
     /// SIGKILL, for those who use the member's mount as well. Gives whether there was something to kill.
-    pub fn kill(&mut self, lab: &Lab<Glass>, index: usize) -> bool {
+    pub fn kill(&mut self, lab: &Lab, index: usize) -> bool {
         let member = &mut self.members[index];
         let Some(process) = member.process.filter(|_| member.running()) else { return false };
         lab.world.kill(process);
@@ -81,7 +80,7 @@ impl Cluster {
     }
 
     /// SIGTERM. Gives whether there was somebody to tell.
-    pub fn terminate(&mut self, lab: &Lab<Glass>, index: usize) -> bool {
+    pub fn terminate(&mut self, lab: &Lab, index: usize) -> bool {
         let member = &mut self.members[index];
         let Some(process) = member.process.filter(|_| member.running()) else { return false };
         lab.world.terminate(process);
@@ -90,7 +89,7 @@ impl Cluster {
     }
 
     /// Pulls the plug: unsynced data are gone. Gives whether there was power.
-    pub fn power_loss(&mut self, lab: &Lab<Glass>, index: usize) -> bool {
+    pub fn power_loss(&mut self, lab: &Lab, index: usize) -> bool {
         let member = &mut self.members[index];
         if member.life == Life::Dark {
             return false;
@@ -102,7 +101,7 @@ impl Cluster {
     }
 
     /// Stops a program in its tracks.
-    pub fn freeze(&mut self, lab: &Lab<Glass>, index: usize) -> bool {
+    pub fn freeze(&mut self, lab: &Lab, index: usize) -> bool {
         let member = &mut self.members[index];
         let Some(process) = member.process.filter(|_| member.life == Life::Up) else { return false };
         lab.world.freeze(process);
@@ -112,7 +111,7 @@ impl Cluster {
     }
 
     /// Lets it go on; gives how many of its tasks were late.
-    pub fn thaw(&mut self, lab: &Lab<Glass>, index: usize) -> u64 {
+    pub fn thaw(&mut self, lab: &Lab, index: usize) -> u64 {
         let member = &mut self.members[index];
         let Some(process) = member.process.filter(|_| member.life == Life::Frozen) else { return 0 };
         member.life = Life::Up;
@@ -120,7 +119,7 @@ impl Cluster {
     }
 
     /// Notes programs that ended, and gives those that nobody had asked to.
-    pub fn notice_exits(&mut self, lab: &Lab<Glass>) -> Vec<usize> {
+    pub fn notice_exits(&mut self, lab: &Lab) -> Vec<usize> {
         let mut ended = Vec::new();
         for (index, member) in self.members.iter_mut().enumerate() {
             if member.running() && member.process.is_some_and(|p| !lab.world.running(p)) {

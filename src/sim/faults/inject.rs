@@ -11,7 +11,6 @@ use crate::sim::scenario::fault::{ClockJump, Degrade, DiskError, Terminate};
 use crate::sim::scenario::{Direction, DiskCall, Fault, Span, Targets};
 use crate::world::disk::{DiskFault, Odds, Pages};
 use crate::world::engine::World;
-use crate::world::engine::glass::Glass;
 use crate::world::lab::Lab;
 
 /// What it takes to find out whom a fault means.
@@ -24,7 +23,7 @@ pub struct Aim<'a> {
 
 impl Faults {
     /// Injects a fault, or for a remedy takes faults back. Gives the members it was aimed at.
-    pub fn inject(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster, fault: &Fault, aim: Aim<'_>) -> Vec<usize> {
+    pub fn inject(&mut self, lab: &Lab, cluster: &mut Cluster, fault: &Fault, aim: Aim<'_>) -> Vec<usize> {
         let Aim { leader, chance } = aim;
         let members = cluster.resolve(fault.target(), leader, &self.victim, chance);
         let victim = self.victim.clone();
@@ -96,7 +95,7 @@ impl Faults {
         members
     }
 
-    fn partition(&mut self, lab: &Lab<Glass>, links: &[Directed]) -> Parts {
+    fn partition(&mut self, lab: &Lab, links: &[Directed]) -> Parts {
         let effect = watch(lab, links, |counters| counters.blocked);
         let undo = links.iter().map(|&(member, from, to)| {
             lab.world.block(from, to);
@@ -106,7 +105,7 @@ impl Faults {
         ("segments stopped", effect, undo.collect())
     }
 
-    fn hold(&mut self, lab: &Lab<Glass>, links: &[Directed]) -> Parts {
+    fn hold(&mut self, lab: &Lab, links: &[Directed]) -> Parts {
         let effect = watch(lab, links, |counters| counters.held);
         let undo = links.iter().map(|&(member, from, to)| {
             lab.world.hold(from, to);
@@ -116,7 +115,7 @@ impl Faults {
         ("segments held", effect, undo.collect())
     }
 
-    fn degrade(&mut self, lab: &Lab<Glass>, links: &[Directed], degrade: &Degrade) -> Parts {
+    fn degrade(&mut self, lab: &Lab, links: &[Directed], degrade: &Degrade) -> Parts {
         let effect = watch(lab, links, |counters| counters.ruled);
         let patch = Patch { latency: degrade.latency.map(latency), loss: degrade.loss.map(ratio) };
         let number = self.all.len();
@@ -128,7 +127,7 @@ impl Faults {
     }
 }
 
-fn terminate(lab: &Lab<Glass>, cluster: &mut Cluster, members: &[usize], stop: &Terminate) -> Parts {
+fn terminate(lab: &Lab, cluster: &mut Cluster, members: &[usize], stop: &Terminate) -> Parts {
     let told: Vec<usize> = members.iter().copied().filter(|&m| cluster.terminate(lab, m)).collect();
     let end = lab.now() + stop.grace.0;
     let end_grace = |&m: &usize| (Some(end), m, Undo::EndGrace(m, cluster.members[m].incarnation));
@@ -138,7 +137,7 @@ fn terminate(lab: &Lab<Glass>, cluster: &mut Cluster, members: &[usize], stop: &
 }
 
 /// The effect of a fault on links, counted from now on, each direction once.
-fn watch(lab: &Lab<Glass>, links: &[Directed], counter: Counter) -> Effect {
+fn watch(lab: &Lab, links: &[Directed], counter: Counter) -> Effect {
     let mut pairs: Vec<(HostId, HostId)> = links.iter().map(|&(_, from, to)| (from, to)).collect();
     pairs.sort_unstable();
     pairs.dedup();
@@ -156,7 +155,7 @@ fn due(undo: Undos, end: Option<SimTime>) -> Undos {
     undo.into_iter().map(|(at, member, undo)| (at.or(end), member, undo)).collect()
 }
 
-fn restarts(lab: &Lab<Glass>, members: &[usize], after: Option<Span>) -> Undos {
+fn restarts(lab: &Lab, members: &[usize], after: Option<Span>) -> Undos {
     let Some(after) = after else { return Vec::new() };
     let at = lab.now() + after.0;
     members.iter().map(|&m| (Some(at), m, Undo::Restart(m))).collect()
@@ -179,7 +178,7 @@ fn directions(cluster: &Cluster, members: &[usize], peers: &[usize], direction: 
 }
 
 fn disk_fault(
-    lab: &Lab<Glass>,
+    lab: &Lab,
     cluster: &Cluster,
     members: &[usize],
     counted: &'static str,
@@ -202,7 +201,7 @@ fn disk_error(error: &DiskError) -> DiskFault {
     }
 }
 
-fn clock_jump(lab: &Lab<Glass>, cluster: &Cluster, member: usize, jump: &ClockJump) {
+fn clock_jump(lab: &Lab, cluster: &Cluster, member: usize, jump: &ClockJump) {
     let host = cluster.members[member].host;
     let by = i64::try_from(nanos(jump.by.0)).unwrap_or(i64::MAX);
     let mut clock = lab.world.clock(host);

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use crate::base::HostId;
-use crate::world::engine::glass::Glass;
 use crate::world::engine::{Latency, LinkRule, Ratio, World};
 use crate::world::lab::Lab;
 
@@ -38,14 +37,14 @@ struct Layered {
 
 impl Layers {
     /// Lays `patch` over a direction, in the name of a fault.
-    pub fn add(&mut self, lab: &Lab<Glass>, link: (HostId, HostId), fault: usize, patch: Patch) {
+    pub fn add(&mut self, lab: &Lab, link: (HostId, HostId), fault: usize, patch: Patch) {
         let fresh = || Layered { own: lab.world.link(link.0, link.1), over: Vec::new() };
         self.0.entry(link).or_insert_with(fresh).over.push((fault, patch));
         self.set(lab, link);
     }
 
     /// Takes what a fault laid over a direction off again, once.
-    pub fn remove(&mut self, lab: &Lab<Glass>, link: (HostId, HostId), fault: usize) {
+    pub fn remove(&mut self, lab: &Lab, link: (HostId, HostId), fault: usize) {
         let Some(layered) = self.0.get_mut(&link) else { return };
         if let Some(at) = layered.over.iter().position(|(of, _)| *of == fault) {
             layered.over.remove(at);
@@ -56,7 +55,7 @@ impl Layers {
         }
     }
 
-    fn set(&self, lab: &Lab<Glass>, link: (HostId, HostId)) {
+    fn set(&self, lab: &Lab, link: (HostId, HostId)) {
         let Some(Layered { own, over }) = self.0.get(&link) else { return };
         let below = own.unwrap_or_else(|| lab.world.default_link());
         let rule = over.iter().fold(below, |rule, (_, patch)| patch.over(rule));
@@ -70,6 +69,7 @@ mod tests {
 
     use super::*;
     use crate::base::Seed;
+    use crate::world::engine::glass::Glass;
 
     #[test]
     fn faults_on_a_link_end_in_any_order_and_leave_what_was_below() {

@@ -20,7 +20,6 @@ use crate::base::{HostId, SimTime};
 use crate::oracle::FaultEffect;
 use crate::sim::cluster::{Cluster, Life};
 use crate::world::engine::World;
-use crate::world::engine::glass::Glass;
 use crate::world::lab::Lab;
 
 /// What was injected and what is still to be taken back.
@@ -43,22 +42,22 @@ impl Faults {
     }
 
     /// Takes back what is due. Gives the texts of the faults and the members, for progress.
-    pub fn expire(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster, now: SimTime) -> Vec<(String, Vec<String>)> {
+    pub fn expire(&mut self, lab: &Lab, cluster: &mut Cluster, now: SimTime) -> Vec<(String, Vec<String>)> {
         self.take_back(lab, cluster, |at, _, _| at.is_some_and(|at| at <= now))
     }
 
     /// Takes back what concerns `members`: cuts, disk faults, pauses. Stopped programs stay stopped.
-    pub fn heal(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster, members: &[usize]) -> Vec<(String, Vec<String>)> {
+    pub fn heal(&mut self, lab: &Lab, cluster: &mut Cluster, members: &[usize]) -> Vec<(String, Vec<String>)> {
         self.take_back(lab, cluster, |_, member, undo| undo.by_heal() && members.contains(&member))
     }
 
     /// Lets frozen `members` go on, and mends nothing else.
-    pub fn thaw(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster, members: &[usize]) -> Vec<(String, Vec<String>)> {
+    pub fn thaw(&mut self, lab: &Lab, cluster: &mut Cluster, members: &[usize]) -> Vec<(String, Vec<String>)> {
         self.take_back(lab, cluster, |_, _, undo| matches!(undo, Undo::Thaw(member) if members.contains(&member)))
     }
 
     /// Takes everything back, and starts whatever does not run.
-    pub fn heal_all(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster) {
+    pub fn heal_all(&mut self, lab: &Lab, cluster: &mut Cluster) {
         self.take_back(lab, cluster, |_, _, _| true);
         for index in 0..cluster.members.len() {
             if cluster.members[index].life == Life::Frozen {
@@ -95,7 +94,7 @@ impl Faults {
 
     fn take_back(
         &mut self,
-        lab: &Lab<Glass>,
+        lab: &Lab,
         cluster: &mut Cluster,
         due: impl Fn(Option<SimTime>, usize, Undo) -> bool,
     ) -> Vec<(String, Vec<String>)> {
@@ -126,7 +125,7 @@ impl Faults {
     }
 
     /// Gives what the undoing itself shows of the fault's effect.
-    fn undo(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster, number: usize, member: usize, undo: Undo) -> u64 {
+    fn undo(&mut self, lab: &Lab, cluster: &mut Cluster, number: usize, member: usize, undo: Undo) -> u64 {
         match undo {
             Undo::Unblock(from, to) => {
                 lab.world.unblock(from, to);
@@ -150,7 +149,7 @@ impl Faults {
     }
 
     /// What became of each fault so far.
-    pub fn effects(&self, lab: &Lab<Glass>) -> Vec<FaultEffect> {
+    pub fn effects(&self, lab: &Lab) -> Vec<FaultEffect> {
         let told = |active: &Active| FaultEffect {
             fault: active.fault.clone(),
             at: active.at,
@@ -162,7 +161,7 @@ impl Faults {
     }
 }
 
-fn count(lab: &Lab<Glass>, effect: &Effect) -> u64 {
+fn count(lab: &Lab, effect: &Effect) -> u64 {
     match effect {
         Effect::Counted(count) => *count,
         Effect::Links(counter, spans) => {

@@ -2,12 +2,11 @@
 
 use crate::base::Stream;
 use crate::sim::cluster::{Cluster, block_files};
-use crate::world::engine::glass::Glass;
 use crate::world::lab::Lab;
 
 /// Flips one bit in each of up to `most` cached blocks of a member (in all of them if not given). Gives how many
 /// blocks were damaged.
-pub fn blocks(lab: &Lab<Glass>, cluster: &Cluster, member: usize, most: Option<u32>, chance: &mut Stream) -> u64 {
+pub fn blocks(lab: &Lab, cluster: &Cluster, member: usize, most: Option<u32>, chance: &mut Stream) -> u64 {
     let Some(disk) = cluster.members[member].disk else { return 0 };
     let mut files = block_files(lab, cluster, member);
     chance.shuffle(&mut files);

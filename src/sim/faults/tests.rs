@@ -7,6 +7,7 @@ use crate::base::{Seed, Stream};
 use crate::sim::cluster::build;
 use crate::sim::scenario::target::Role;
 use crate::sim::scenario::{Fault, Scenario, Step, load};
+use crate::world::engine::glass::Glass;
 
 /// A scenario with these steps.
 fn scenario(steps: &str) -> Scenario {
@@ -32,7 +33,7 @@ steps: {steps}
 
 /// A cluster whose masters run, and the faults of a story.
 struct Bench {
-    lab: Lab<Glass>,
+    lab: Lab,
     cluster: Cluster,
     faults: Faults,
     steps: Vec<Fault>,

@@ -18,7 +18,6 @@ use crate::stack::fuse::{Fuse, FuseOptions};
 use crate::stack::ufs::WebStore;
 use crate::stack::wire::master::Change;
 use crate::world::engine::World;
-use crate::world::engine::glass::Glass;
 use crate::world::lab::Lab;
 
 /// Number of the client that scans at the end, beyond all others.
@@ -30,7 +29,7 @@ pub struct Answer<T>(Arc<Mutex<Option<T>>>);
 impl<T: Send + 'static> Answer<T> {
     /// Starts `program` on a member's host.
     fn of(
-        lab: &Lab<Glass>,
+        lab: &Lab,
         cluster: &Cluster,
         member: usize,
         name: &str,
@@ -107,7 +106,7 @@ impl Workload {
     }
 
     /// Mounts the dataset, as Fluid's controller does once the masters are ready.
-    pub fn mount(&self, lab: &Lab<Glass>, cluster: &Cluster) -> Answer<Result<(), String>> {
+    pub fn mount(&self, lab: &Lab, cluster: &Cluster) -> Answer<Result<(), String>> {
         let options = cluster.programs().client_options();
         let mounts = self.mounts.clone();
         let operator = Self::fuse_hosts(cluster).first().copied().unwrap_or_default();
@@ -123,13 +122,13 @@ impl Workload {
     }
 
     /// Starts the clients, spread over the fuse hosts in turn.
-    pub fn start(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster) {
+    pub fn start(&mut self, lab: &Lab, cluster: &mut Cluster) {
         self.begun = true;
         self.keep_up(lab, cluster);
     }
 
     /// Starts the clients again whose mount was started again.
-    pub fn keep_up(&mut self, lab: &Lab<Glass>, cluster: &mut Cluster) {
+    pub fn keep_up(&mut self, lab: &Lab, cluster: &mut Cluster) {
         if !self.begun || self.over() {
             return;
         }
@@ -156,7 +155,7 @@ impl Workload {
     }
 
     /// Walks the whole tree and reads every file.
-    pub fn scan(&self, lab: &Lab<Glass>, cluster: &Cluster) -> Answer<Result<FinalTree, String>> {
+    pub fn scan(&self, lab: &Lab, cluster: &Cluster) -> Answer<Result<FinalTree, String>> {
         let scanner = Self::fuse_hosts(cluster).first().copied().unwrap_or_default();
         let (options, fuse) = (cluster.programs().client_options(), self.options(cluster, scanner));
         let (recorder, web) = (self.recorder().clone(), cluster.programs().web_options());

@@ -19,7 +19,6 @@ use super::watch::Watch;
 use crate::base::{Seed, SimTime, Stream};
 use crate::oracle::{FinalTree, Goal};
 use crate::trace::Kind;
-use crate::world::engine::glass::Glass;
 use crate::world::engine::{Stop, World};
 use crate::world::lab::Lab;
 
@@ -47,7 +46,7 @@ pub enum End {
 pub struct Story<'a> {
     scenario: &'a Scenario,
     seed: Seed,
-    lab: Lab<Glass>,
+    lab: Lab,
     cluster: Cluster,
     faults: Faults,
     watch: Watch,
@@ -70,7 +69,7 @@ pub struct Story<'a> {
 
 impl<'a> Story<'a> {
     /// Builds the cluster in a new world; nothing runs yet.
-    pub fn new(scenario: &'a Scenario, seed: Seed, lab: Lab<Glass>, progress: &'a mut dyn Progress) -> Self {
+    pub fn new(scenario: &'a Scenario, seed: Seed, lab: Lab, progress: &'a mut dyn Progress) -> Self {
         let cluster = build(&lab, scenario, seed);
         let workload = Workload::new(scenario, &cluster);
         Self {

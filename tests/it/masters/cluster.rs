@@ -54,7 +54,7 @@ impl UnderStore for Shelf {
 pub type Acked = Arc<Mutex<Vec<(String, MasterReply)>>>;
 
 pub struct Cluster {
-    pub lab: Lab<Glass>,
+    pub lab: Lab,
     pub hosts: Vec<HostId>,
     pub disks: Vec<DiskId>,
     pub observers: Vec<Arc<Observer>>,

@@ -97,7 +97,7 @@ impl Master {
 }
 
 pub struct Bench {
-    pub lab: Lab<Glass>,
+    pub lab: Lab,
     pub master: Arc<Mutex<Master>>,
     pub mirror: Arc<WebServer>,
     pub hosts: [HostId; 4],

@@ -13,7 +13,7 @@ use crate::trace::Digest;
 use crate::world::engine::{Clock, Stop, World};
 use crate::world::lab::Lab;
 
-fn lab(seed: u64) -> (Lab<Glass>, HostId) {
+fn lab(seed: u64) -> (Lab, HostId) {
     let lab = Lab::new(Seed(seed), Glass::plain(Seed(seed)));
     let host = lab.world.add_host("a", [10, 0, 0, 1].into());
     (lab, host)
