@@ -9,7 +9,6 @@ use common::CpuTime;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stormglass::base::{Seed, SimTime};
 use stormglass::rt;
-use stormglass::world::engine::World;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 

@@ -29,7 +29,6 @@ use stormglass::stack::worker::config::{Tuning, WorkerConfig};
 use stormglass::stack::worker::store::LevelConfig;
 use stormglass::stack::worker::store::plan::Level;
 use stormglass::world::disk::DiskConfig;
-use stormglass::world::engine::World;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 use stormglass::world::web::{WebServer, WebTree};

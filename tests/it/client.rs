@@ -12,7 +12,6 @@ use stormglass::stack::client::{Audit, ClientOptions, FileSystemClient, Replied}
 use stormglass::stack::wire::master::{Change, MasterAnswer, MasterReply, MasterRequest};
 use stormglass::stack::wire::rpc::{Context, MasterProtocol, serve};
 use stormglass::stack::wire::{FsError, FsResult, OpId};
-use stormglass::world::engine::World;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 

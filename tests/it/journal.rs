@@ -13,7 +13,6 @@ use stormglass::base::{HostId, Seed, lock};
 use stormglass::rt::time::{Duration, sleep};
 use stormglass::stack::journal::{Batch, Journal, JournalConfig, JournalError, Slot, SnapshotMeta, SnapshotStore};
 use stormglass::world::disk::{ByStream, DiskConfig, DiskFault, DiskId, FileSystem, Odds, Oldest, Pages, Timing};
-use stormglass::world::engine::World;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 

@@ -16,8 +16,8 @@ use stormglass::stack::journal::{JournalConfig, SnapshotStore};
 use stormglass::stack::master::raft::{LogStore, Machine, TypeConfig};
 use stormglass::stack::observe::Observer;
 use stormglass::world::disk::{DiskConfig, DiskFault, DiskId, Odds, Pages};
+use stormglass::world::engine::Stop;
 use stormglass::world::engine::glass::Glass;
-use stormglass::world::engine::{Stop, World};
 use stormglass::world::lab::Lab;
 
 type Vote = openraft::alias::VoteOf<TypeConfig>;

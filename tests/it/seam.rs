@@ -3,7 +3,6 @@
 use openraft::testing::runtime::Suite;
 use stormglass::base::{Seed, SimTime};
 use stormglass::rt::raft::Seam;
-use stormglass::world::engine::World;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 

@@ -10,7 +10,6 @@ use stormglass::base::{Content, HostId, Seed, SimTime, lock};
 use stormglass::rt::time::sleep;
 use stormglass::stack::ufs::retry::RetryPolicy;
 use stormglass::stack::ufs::{UfsError, UnderStore, WebOptions, WebStore};
-use stormglass::world::engine::World;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 use stormglass::world::web::{Ratio, WebFaults, WebServer, WebTree};

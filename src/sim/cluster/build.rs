@@ -11,7 +11,7 @@ use crate::sim::scenario::target::Role;
 use crate::sim::scenario::{self, PlannedHost, Scenario};
 use crate::stack::observe::Observer;
 use crate::world::disk::{DiskConfig, DiskId, Timing};
-use crate::world::engine::{Clock, Latency, LinkRule, Ratio, World};
+use crate::world::engine::{Clock, Latency, LinkRule, Ratio};
 use crate::world::lab::Lab;
 
 /// Where every member's disk is mounted.

@@ -20,7 +20,6 @@ pub use programs::{JOURNAL_PORT, MASTER_PORT, Programs, WORKER_PORT, url_path};
 use crate::base::SimTime;
 use crate::sim::scenario::target::Role;
 use crate::stack::observe::{MasterFacts, Observer};
-use crate::world::engine::World;
 use crate::world::lab::Lab;
 
 /// Hosts and what runs on them.

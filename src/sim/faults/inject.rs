@@ -10,7 +10,6 @@ use crate::sim::cluster::{Cluster, latency, ratio};
 use crate::sim::scenario::fault::{ClockJump, Degrade, DiskError, Terminate};
 use crate::sim::scenario::{Direction, DiskCall, Fault, Span, Targets};
 use crate::world::disk::{DiskFault, Odds, Pages};
-use crate::world::engine::World;
 use crate::world::lab::Lab;
 
 /// What it takes to find out whom a fault means.

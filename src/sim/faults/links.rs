@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::HostId;
-use crate::world::engine::{Latency, LinkRule, Ratio, World};
+use crate::world::engine::{Latency, LinkRule, Ratio};
 use crate::world::lab::Lab;
 
 /// What a fault makes of a link; the rest stays.

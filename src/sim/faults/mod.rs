@@ -19,7 +19,6 @@ use self::links::Layers;
 use crate::base::{HostId, SimTime};
 use crate::oracle::FaultEffect;
 use crate::sim::cluster::{Cluster, Life};
-use crate::world::engine::World;
 use crate::world::lab::Lab;
 
 /// What was injected and what is still to be taken back.

@@ -17,7 +17,6 @@ use crate::stack::client::FileSystemClient;
 use crate::stack::fuse::{Fuse, FuseOptions};
 use crate::stack::ufs::WebStore;
 use crate::stack::wire::master::Change;
-use crate::world::engine::World;
 use crate::world::lab::Lab;
 
 /// Number of the client that scans at the end, beyond all others.

@@ -19,7 +19,7 @@ use super::watch::Watch;
 use crate::base::{Seed, SimTime, Stream};
 use crate::oracle::{FinalTree, Goal};
 use crate::trace::Kind;
-use crate::world::engine::{Stop, World};
+use crate::world::engine::Stop;
 use crate::world::lab::Lab;
 
 use self::core::CoreWatch;

@@ -12,7 +12,6 @@ use crate::sim::outcome::{Escapes, Outcome, Table};
 use crate::sim::scenario::target::Role;
 use crate::stack::observe::Role as Raft;
 use crate::stack::wire::BlockId;
-use crate::world::engine::World;
 
 impl Story<'_> {
     /// Runs the story, judges it, and gives the outcome.

@@ -12,7 +12,6 @@ use crate::sim::scenario::target::Role;
 use crate::sim::scenario::{Expect, LeaderExpect, Run, ServiceExpect, Step, Targets};
 use crate::stack::client::{FileSystemClient, Printed, run_line};
 use crate::trace::Kind;
-use crate::world::engine::World;
 
 /// How long an operator waits for a command: longer than any client's budget.
 const COMMAND_BOUND: Duration = Duration::from_secs(180);

@@ -12,7 +12,6 @@ use std::time::Duration;
 use stormglass::base::{Seed, lock};
 use stormglass::rt::net::{TcpListener, TcpStream};
 use stormglass::rt::time::{sleep, timeout};
-use stormglass::world::engine::World;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 

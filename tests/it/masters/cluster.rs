@@ -15,7 +15,6 @@ use stormglass::stack::wire::master::{Change, MasterReply, MasterRequest};
 use stormglass::stack::wire::rpc::{Channel, MasterProtocol};
 use stormglass::stack::wire::{FsError, OpId};
 use stormglass::world::disk::{DiskConfig, DiskId};
-use stormglass::world::engine::World;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 

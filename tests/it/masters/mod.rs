@@ -10,7 +10,6 @@ use stormglass::stack::observe::Role;
 use stormglass::stack::wire::master::{Change, MasterAnswer, MasterRequest};
 use stormglass::stack::wire::{FsError, OpId};
 use stormglass::world::disk::DiskFault;
-use stormglass::world::engine::World;
 
 use cluster::{Cluster, SOON, fast, small};
 

@@ -6,7 +6,6 @@ use stormglass::base::lock;
 use stormglass::rt::time::{Duration, sleep};
 use stormglass::stack::wire::master::{Change, MasterAnswer, MasterReply, MasterRequest, WorkerCommand};
 use stormglass::stack::wire::{BlockId, Medium, OpId, TierUsage, WorkerAddress};
-use stormglass::world::engine::World;
 
 use super::cluster::{Caller, Cluster, SOON, fast};
 

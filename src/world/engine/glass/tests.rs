@@ -10,7 +10,7 @@ use crate::rt::task::{JoinError, Scope, spawn};
 use crate::rt::time::{Duration, Instant, interval, sleep, timeout};
 use crate::rt::{Either, select2};
 use crate::trace::Digest;
-use crate::world::engine::{Clock, Stop, World};
+use crate::world::engine::{Clock, Stop};
 use crate::world::lab::Lab;
 
 fn lab(seed: u64) -> (Lab, HostId) {
