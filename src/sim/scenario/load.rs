@@ -12,7 +12,7 @@ use super::diagnostic::{Diagnostic, closest};
 use super::manifest::ManifestSource;
 use super::yaml::{Document, text_of};
 use super::{Scenario, Spec};
-use crate::kube::fluid::api::{API_VERSION, Dataset, GooseFsRuntime};
+use crate::kube::fluid::api::{API_VERSION, DatasetSpec, GooseFsRuntimeSpec, Manifest};
 
 /// Gives the bytes of a file, or why there are none.
 pub type Reader<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
@@ -76,8 +76,8 @@ fn tell(document: &Document, problems: Vec<Problem>) -> Vec<Diagnostic> {
 /// What the manifests of a scenario hold.
 #[derive(Default)]
 struct Manifests {
-    datasets: Vec<Found<Dataset>>,
-    runtimes: Vec<Found<GooseFsRuntime>>,
+    datasets: Vec<Found<Manifest<DatasetSpec>>>,
+    runtimes: Vec<Found<Manifest<GooseFsRuntimeSpec>>>,
 }
 
 impl Manifests {
@@ -135,7 +135,10 @@ impl Manifests {
     }
 
     /// The one dataset and the one runtime.
-    fn pair(&self, scenario: &Document) -> Result<(&Found<Dataset>, &Found<GooseFsRuntime>), Diagnostic> {
+    fn pair(
+        &self,
+        scenario: &Document,
+    ) -> Result<(&Found<Manifest<DatasetSpec>>, &Found<Manifest<GooseFsRuntimeSpec>>), Diagnostic> {
         let at = |message: String, help: &str| {
             let (line, column) = scenario.locate("manifests");
             scenario.mistake(line, column, message, help.into())

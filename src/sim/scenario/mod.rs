@@ -52,7 +52,7 @@ pub use value::{Odds, Span};
 pub use workload::Workload;
 pub use world::{Latency, Limits, Link, SpanRange, UnderStore};
 
-use crate::kube::fluid::api::{Dataset, GooseFsRuntime};
+use crate::kube::fluid::api::{DatasetSpec, GooseFsRuntimeSpec, Manifest};
 
 /// A scenario file as written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -106,16 +106,16 @@ pub enum ExpectedVerdict {
 }
 
 /// A scenario that can be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     /// The path it was read from, as the user gave it; shown in the command that reproduces a run.
     pub path: String,
     /// As written.
     pub spec: Spec,
     /// The dataset of the manifests.
-    pub dataset: Dataset,
+    pub dataset: Manifest<DatasetSpec>,
     /// The runtime that caches it.
-    pub runtime: GooseFsRuntime,
+    pub runtime: Manifest<GooseFsRuntimeSpec>,
 }
 
 /// A host that the manifests and nodes give.

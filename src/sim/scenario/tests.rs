@@ -97,6 +97,14 @@ fn bad() -> Vec<(&'static str, Vec<u8>, String)> {
         ("unknown field in a manifest", GOOD.into(), runtime("mediumtype", "mediumType")),
         ("unknown kind", GOOD.into(), runtime("GooseFSRuntime", "GoosefsRuntime")),
         ("unknown API", GOOD.into(), runtime("v1alpha1", "v1")),
+        (
+            "a field for Fluid's controllers",
+            GOOD.into(),
+            runtime(
+                "master:\n    replicas: 3",
+                "master:\n    properties:\n      goosefs.user.rpc.retry.max.duration: 1min",
+            ),
+        ),
         ("another name", GOOD.into(), runtime("name: hbase", "name: spark")),
         ("too few nodes", with("[n1, n2, n3]", "[n1]"), RUNTIME.into()),
         (

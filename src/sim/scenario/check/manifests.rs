@@ -2,6 +2,9 @@
 //!
 //! Upstream's own code does not refuse an even number of masters; the document does, and this is its scenario.
 
+use serde::Serialize;
+use serde_json::Value;
+
 use super::{Problem, Problems};
 use crate::kube::fluid::api::{self, Level};
 use crate::kube::quantity::Quantity;
@@ -31,6 +34,7 @@ pub fn dataset(scenario: &Scenario) -> Vec<Problem> {
         let help = "add an entry with this url to `under_stores` of the scenario";
         found.unless(served, &format!("{place}.mountPoint"), "the scenario has no such under-store", help);
     }
+    needs_kubernetes(&mut found, &dataset.spec, &["mounts", "mountPoint", "name", "path", "readOnly"]);
     found.0
 }
 
@@ -82,7 +86,36 @@ pub fn runtime(scenario: &Scenario) -> Vec<Problem> {
             "list its paths in one level",
         );
     }
+    let honoured =
+        ["replicas", "tieredstore", "levels", "mediumtype", "path", "quota", "quotaList", "high", "low", "master"];
+    needs_kubernetes(&mut found, &runtime.spec, &honoured);
     found.0
+}
+
+/// Refuses the fields that only Fluid's controllers honour: a cluster that is built from its manifests has none.
+fn needs_kubernetes(found: &mut Problems, spec: &impl Serialize, honoured: &[&str]) {
+    fn walk(found: &mut Problems, place: &str, value: &Value, honoured: &[&str]) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let place = format!("{place}.{name}");
+                    if honoured.contains(&name.as_str()) {
+                        walk(found, &place, value, honoured);
+                    } else {
+                        let message = format!("`{name}` needs Fluid's controllers, and this cluster is built without");
+                        found.add(place, message, "leave it out");
+                    }
+                }
+            }
+            Value::Array(all) => {
+                all.iter().enumerate().for_each(|(i, one)| walk(found, &format!("{place}.{i}"), one, honoured));
+            }
+            _ => {}
+        }
+    }
+    if let Ok(value) = serde_json::to_value(spec) {
+        walk(found, "spec", &value, honoured);
+    }
 }
 
 fn level(found: &mut Problems, place: &str, level: &Level) {

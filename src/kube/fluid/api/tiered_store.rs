@@ -1,84 +1,22 @@
-//! The `GooseFSRuntime` kind: how many masters, workers and which tiers cache a dataset.
+//! `spec.tieredstore`: where workers keep blocks.
 //!
-//! Follows fluid-cloudnative/fluid v1.0.8 `api/v1alpha1/goosefsruntime_types.go`. Differs: no images, ports, resources,
-//! properties or JVM options.
+//! Follows fluid-cloudnative/fluid v1.0.8 `api/v1alpha1/tieredstore_types.go` as Alluxio, GooseFS and Jindo share it.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiVersion, ObjectMeta};
+use super::is_default;
 use crate::kube::quantity::{Fraction, Quantity};
 
-/// `kind` of a [`GooseFsRuntime`].
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum GooseFsRuntimeKind {
-    /// The kind.
-    #[default]
-    #[serde(rename = "GooseFSRuntime")]
-    GooseFsRuntime,
-}
-
-/// A GooseFS cluster that caches the dataset of the same name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(rename = "GooseFSRuntime")]
-pub struct GooseFsRuntime {
-    /// `data.fluid.io/v1alpha1`.
-    pub api_version: ApiVersion,
-    /// `GooseFSRuntime`.
-    pub kind: GooseFsRuntimeKind,
-    /// Name and namespace: those of the dataset.
-    pub metadata: ObjectMeta,
-    /// What is asked for.
-    pub spec: GooseFsRuntimeSpec,
-}
-
-/// What a [`GooseFsRuntime`] asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(rename = "GooseFSRuntimeSpec")]
-pub struct GooseFsRuntimeSpec {
-    /// Number of workers; at most one per node, as Fluid's exclusive placement has it.
-    #[schemars(range(min = 1))]
-    pub replicas: u32,
-    /// Where workers keep blocks.
-    pub tieredstore: TieredStore,
-    /// The masters.
-    #[serde(default)]
-    pub master: Master,
-}
-
-/// `spec.master`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Master {
-    /// Number of masters; odd, as the GooseFS document requires. More than one makes them a Raft group.
-    #[serde(default = "one")]
-    #[schemars(range(min = 1))]
-    pub replicas: u32,
-}
-
-fn one() -> u32 {
-    1
-}
-
-impl Default for Master {
-    fn default() -> Self {
-        Self { replicas: 1 }
-    }
-}
-
 /// `spec.tieredstore`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct TieredStore {
     /// The levels; ordered by medium whatever their order here.
-    #[schemars(length(min = 1))]
     pub levels: Vec<Level>,
 }
 
 /// Storage medium of a level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum MediumType {
     /// Memory.
     #[serde(rename = "MEM")]
@@ -91,12 +29,26 @@ pub enum MediumType {
     Hdd,
 }
 
+/// What stands behind a level's paths.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VolumeType {
+    /// Directories of the node: they outlive the pod.
+    #[default]
+    HostPath,
+    /// A directory of the pod.
+    EmptyDir,
+}
+
 /// One level of a worker's store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Level {
     /// Medium.
     pub mediumtype: MediumType,
+    /// What stands behind the paths.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub volume_type: VolumeType,
     /// Directories, separated by commas.
     pub path: String,
     /// Bytes of the level, divided equally among the paths. Either this or `quotaList`.
@@ -149,6 +101,7 @@ mod tests {
     fn level(path: &str, quota: Option<&str>, list: Option<&str>) -> Level {
         Level {
             mediumtype: MediumType::Hdd,
+            volume_type: VolumeType::HostPath,
             path: path.into(),
             quota: quota.map(|q| q.parse().expect("legal")),
             quota_list: list.map(Into::into),
