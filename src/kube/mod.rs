@@ -7,3 +7,5 @@ pub mod quantity;
 pub mod matching;
 
 pub mod fluid;
+
+pub mod controllers;

@@ -1,0 +1,3 @@
+//! The Job controller: pods until enough of them succeeded.
+
+pub mod plan;

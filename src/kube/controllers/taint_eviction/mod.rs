@@ -1,0 +1,3 @@
+//! The taint eviction controller: NoExecute taints drive pods away.
+
+pub mod evictor;
