@@ -74,7 +74,7 @@ steps:
 }
 
 fn one(scenario: &Scenario) -> Outcome {
-    let outcome = run(scenario, Options { seed: Seed(7), trace: None }, &mut Silent);
+    let outcome = run(scenario, Options { seed: Seed(7), ..Options::default() }, &mut Silent);
     assert_eq!(outcome.verdict, Verdict::Pass, "{:?}", outcome.violations);
     outcome
 }

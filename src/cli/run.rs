@@ -19,6 +19,7 @@ use crate::sim::outcome::Outcome;
 use crate::sim::progress::{Progress, Silent};
 use crate::sim::scenario::Scenario;
 use crate::sim::{self, Options};
+use crate::world::engine::EngineKind;
 
 const EXAMPLES: &str = "\
 The last line of a run's report is the hash of its trace: same scenario, same seed, same hash. A run that did not end as its scenario declares prints the command that shows it again. One run exits with the code of its verdict, a range with 0 if every seed ended as declared; see `stormglass --help`.
@@ -85,7 +86,7 @@ fn one(scenario: &Scenario, args: &Args) -> u8 {
             return BAD_INPUT;
         }
     };
-    let options = Options { seed: args.seed, trace };
+    let options = Options { seed: args.seed, engine: EngineKind::default(), trace };
     let outcome = {
         let mut progress = watcher(scenario, args);
         // A panic of the harness itself is a finding like any other; the run is over and its pieces are not used again.

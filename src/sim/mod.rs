@@ -26,9 +26,7 @@ use crate::oracle::Violation;
 use crate::rt::interpose;
 use crate::rt::log::WorldLog;
 use crate::trace::Recorder;
-use crate::world::engine::Budget;
-use crate::world::engine::glass::net::config::NetConfig;
-use crate::world::engine::glass::{self, Glass};
+use crate::world::engine::{Budget, EngineKind, Plan, Schedule, build};
 use crate::world::lab::Lab;
 
 /// How to run a scenario.
@@ -36,6 +34,8 @@ use crate::world::lab::Lab;
 pub struct Options {
     /// From which everything random follows.
     pub seed: Seed,
+    /// What the world runs on.
+    pub engine: EngineKind,
     /// Where the whole trace goes, one event per line.
     pub trace: Option<Box<dyn Write>>,
 }
@@ -43,29 +43,35 @@ pub struct Options {
 /// Runs a scenario once in this process. Another run may follow, but statics of libraries are warm by then: repeatable
 /// runs are the first of their process.
 pub fn run(scenario: &Scenario, options: Options, progress: &mut dyn Progress) -> Outcome {
-    let seed = options.seed;
+    let Options { seed, engine, trace } = options;
     interpose::begin(seed);
     let bugs: Vec<_> = scenario.spec.planted.iter().map(|planted| planted.0).collect();
     let _plant = match plant(&bugs) {
         Ok(plant) => plant,
-        Err(why) => {
-            let mut outcome = Outcome::new(scenario, seed);
-            outcome.violations.push(Violation::NothingChecked { what: why });
-            return outcome;
-        }
+        Err(why) => return unrun(scenario, seed, engine, why),
     };
     let spec = &scenario.spec;
     let schedule = match spec.parameters.schedule {
-        scenario::params::Schedule::Random => glass::Schedule::Seeded,
-        scenario::params::Schedule::Fifo => glass::Schedule::Fifo,
+        scenario::params::Schedule::Random => Schedule::Seeded,
+        scenario::params::Schedule::Fifo => Schedule::Fifo,
     };
     let budget = Budget {
         events: spec.limits.events,
         trace_bytes: spec.limits.trace.get(),
         polls_at_once: spec.limits.events_per_second,
     };
-    let world = Glass::new(seed, schedule, budget, NetConfig::default(), Recorder::new(options.trace));
-    let lab = Lab::new(seed, world);
+    let world = match build(engine, Plan { seed, schedule, budget, trace: Recorder::new(trace) }) {
+        Ok(world) => world,
+        Err(why) => return unrun(scenario, seed, engine, why.to_string()),
+    };
+    let lab = Lab::of(seed, world);
     let _log = WorldLog::install(LevelFilter::INFO);
-    Story::new(scenario, seed, lab, progress).run()
+    let outcome = Story::new(scenario, seed, lab, progress).run();
+    Outcome { engine, ..outcome }
+}
+
+/// The outcome of a run that could not begin.
+fn unrun(scenario: &Scenario, seed: Seed, engine: EngineKind, why: String) -> Outcome {
+    let violations = vec![Violation::NothingChecked { what: why }];
+    Outcome { engine, violations, ..Outcome::new(scenario, seed) }
 }

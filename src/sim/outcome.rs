@@ -12,6 +12,7 @@ use super::scenario::{ExpectedVerdict, Scenario};
 use crate::base::{Seed, SimTime};
 use crate::oracle::{FaultEffect, OracleReport, Verdict, Violation};
 use crate::trace::Digest;
+use crate::world::engine::EngineKind;
 
 /// One run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct Outcome {
     pub path: String,
     /// Seed.
     pub seed: Seed,
+    /// What the world ran on.
+    #[serde(default)]
+    pub engine: EngineKind,
     /// How it ended.
     pub verdict: Verdict,
     /// How the scenario says it must end.
@@ -159,6 +163,7 @@ impl Outcome {
             scenario: scenario.spec.name.clone(),
             path: scenario.path.clone(),
             seed,
+            engine: EngineKind::default(),
             verdict: Verdict::Vacuous,
             expected: scenario.spec.verdict.clone(),
             violations: Vec::new(),
@@ -190,7 +195,11 @@ impl Outcome {
 
     /// The command that shows this run again; `program` is how this program was called.
     pub fn reproduce(&self, program: &str) -> String {
-        format!("{} run {} --seed {}", shell_word(program), shell_word(&self.path), self.seed)
+        let engine = match self.engine {
+            EngineKind::Glass => String::new(),
+            other => format!(" --engine {other}"),
+        };
+        format!("{} run {} --seed {}{engine}", shell_word(program), shell_word(&self.path), self.seed)
     }
 }
 
@@ -212,6 +221,7 @@ pub(crate) mod tests {
             scenario: "story".into(),
             path: "a b/story.yaml".into(),
             seed: Seed(7),
+            engine: EngineKind::Glass,
             verdict: Verdict::Pass,
             expected: ExpectedVerdict::Pass,
             violations: Vec::new(),

@@ -21,7 +21,11 @@ pub struct Lab {
 impl Lab {
     /// Installs `world` on this thread, with no disks yet. A process that ends lets go of its files.
     pub fn new(seed: Seed, world: impl World + 'static) -> Self {
-        let world: Rc<dyn World> = Rc::new(world);
+        Self::of(seed, Rc::new(world))
+    }
+
+    /// As [`Lab::new`], for a world that was built by name.
+    pub fn of(seed: Seed, world: Rc<dyn World>) -> Self {
         let (clock, caller) = (world.clone(), world.clone());
         let current = move || -> Option<ProcessId> { caller.process() };
         let disks = Rc::new(Disks::new(seed, move || clock.world_now(), current));

@@ -21,7 +21,7 @@ const ROUNDS: usize = 3;
 fn leaders_that_are_killed_in_turn_are_replaced_in_time() {
     for_seeds("scenario_in_rust::leaders_that_are_killed_in_turn_are_replaced_in_time", 0..3, |seed| {
         let mut watch = Watch::default();
-        let outcome = sim::run(&rolling_kills(), Options { seed, trace: None }, &mut watch);
+        let outcome = sim::run(&rolling_kills(), Options { seed, ..Options::default() }, &mut watch);
 
         assert_eq!(outcome.verdict, Verdict::Pass, "{:?}", outcome.violations);
         assert_eq!(watch.phases, [Boot, Safety, Heal, Converge, Serve, Settle]);

@@ -3,14 +3,22 @@
 //! [`World`] is the whole of what the harness asks of an engine; disks, volumes, under-stores, Kubernetes, faults and
 //! oracles stand above it and are shared by all engines. `glass` is ours.
 
+pub mod capability;
 pub mod glass;
+mod hosts;
+pub mod kind;
+mod latency;
+mod link;
+pub mod opinions;
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-pub use self::glass::net::latency::Latency;
-pub use self::glass::net::link::{Burst, LinkCounters, LinkRule, Ratio, SynPolicy};
+pub use self::capability::{Capability, Row, Support};
+pub use self::kind::{EngineKind, Plan, Unavailable, build};
+pub use self::latency::Latency;
+pub use self::link::{Burst, LinkCounters, LinkRule, Ratio, SynPolicy};
 use crate::base::{HostId, ProcessId, SimTime};
 use crate::rt::backend::{BoxFuture, Engine};
 use crate::trace::{Digest, Event, Kind};
@@ -39,6 +47,16 @@ impl Default for Budget {
     fn default() -> Self {
         Self { events: 500_000_000, trace_bytes: 8 << 30, polls_at_once: 1_000_000 }
     }
+}
+
+/// How the next ready task is picked, where an engine can choose.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// By the seed's scheduling stream, so that seeds explore interleavings.
+    #[default]
+    Seeded,
+    /// First ready, first run.
+    Fifo,
 }
 
 /// Why the world stands still.
@@ -117,7 +135,19 @@ impl Exit {
 }
 
 /// A simulated world as the harness sees it. All calls come from outside of tasks.
+///
+/// What an engine cannot do is in its table of capabilities, which whoever asks for it looks at first: a call that is
+/// beyond the engine changes nothing.
 pub trait World: Engine {
+    /// Which engine this is.
+    fn kind(&self) -> EngineKind;
+    /// What the engine can do; a row for every [`Capability`].
+    fn capabilities(&self) -> &'static [Row];
+    /// Whether, and how far, the engine can do it.
+    fn can(&self, capability: Capability) -> Support {
+        capability::support(self.capabilities(), capability)
+    }
+
     /// World time, whatever the hosts' clocks show.
     fn world_now(&self) -> SimTime {
         self.world_time()

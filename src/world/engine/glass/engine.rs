@@ -68,7 +68,7 @@ impl Engine for Glass {
         let world = self.now.get();
         match self.current.get() {
             Some(running) => self.hosts.borrow().host(running.host).wall(world),
-            None => super::hosts::EPOCH + world.elapsed(),
+            None => crate::world::engine::hosts::EPOCH + world.elapsed(),
         }
     }
 

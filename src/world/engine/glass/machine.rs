@@ -8,14 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 
-use super::hosts::Process;
 use super::net::Owner;
-use super::net::link::{LinkCounters, LinkRule};
 use super::{Glass, Running};
 use crate::base::{HostId, ProcessId, SimTime, TaskId};
 use crate::rt::backend::BoxFuture;
 use crate::trace::{Digest, Event, Kind};
-use crate::world::engine::{Clock, Exit, Panic, Pending, Stop, World};
+use crate::world::engine::hosts::Process;
+use crate::world::engine::{Clock, EngineKind, Exit, LinkCounters, LinkRule, Panic, Pending, Row, Stop, World};
 
 impl Glass {
     /// Ends a process: its tasks are dropped with nothing in reach, then its kernel lets go of its sockets.
@@ -56,6 +55,14 @@ impl Glass {
 }
 
 impl World for Glass {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Glass
+    }
+
+    fn capabilities(&self) -> &'static [Row] {
+        super::CAPABILITIES
+    }
+
     fn add_host(&self, name: &str, ip: Ipv4Addr) -> HostId {
         let host = self.hosts.borrow_mut().add(name, ip);
         self.with_net(|net, _| net.add_host(host, name, ip));

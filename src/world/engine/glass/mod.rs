@@ -5,7 +5,6 @@
 //! dead process's destructors ask for is refused. Time moves only when nothing is ready.
 
 mod engine;
-mod hosts;
 mod machine;
 pub mod net;
 pub mod queue;
@@ -20,14 +19,40 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-use self::hosts::Hosts;
 use self::net::{Ctx, Net, NetEvent, NetTrace};
 use self::queue::Queue;
-pub use self::tasks::Schedule;
 use self::tasks::Tasks;
-use super::{Budget, Exit, Panic};
+use super::capability::{Capability as C, Row, yes};
+use super::hosts::Hosts;
+use super::{Budget, Exit, Panic, Schedule};
 use crate::base::{HostId, ProcessId, Seed, SimTime};
 use crate::trace::{Kind, Recorder};
+
+/// What glass can do.
+pub const CAPABILITIES: &[Row] = &[
+    yes(C::BlackHoledConnect, "SYNs are sent again with Linux' back-off for 127 s"),
+    yes(C::Handshake, "one round trip over the link"),
+    yes(C::HalfClose, ""),
+    yes(C::Reset, "FIN, or RST where unread bytes are left"),
+    yes(C::SilentPowerLoss, ""),
+    yes(C::Retransmission, "a stream survives a short cut and times out in a long one"),
+    yes(C::Backpressure, "by bytes of send and receive buffers"),
+    yes(C::Partition, ""),
+    yes(C::OneWayPartition, ""),
+    yes(C::Hold, ""),
+    yes(C::OneWayHold, ""),
+    yes(C::LinkLatency, "each direction its own, any distribution"),
+    yes(C::LinkLoss, "single or in bursts"),
+    yes(C::Bandwidth, "segments queue"),
+    yes(C::ConnectionReset, ""),
+    yes(C::HostClock, "drift and offset"),
+    yes(C::SubMillisecond, "nanoseconds"),
+    yes(C::Interleaving, "the seed picks the next ready task"),
+    yes(C::Freeze, "the kernel goes on acknowledging until its buffers are full"),
+    yes(C::NewAddress, ""),
+    yes(C::NameService, "latency, a dead resolver, names that change"),
+    yes(C::Idle, "a world in which nothing will ever happen is seen at once"),
+];
 
 /// A world run by the glass engine.
 pub struct Glass {

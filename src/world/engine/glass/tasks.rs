@@ -4,16 +4,7 @@ use std::collections::VecDeque;
 
 use crate::base::{ProcessId, SimTime, Stream, TaskId};
 use crate::rt::backend::BoxFuture;
-
-/// How the next ready task is picked.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum Schedule {
-    /// By the seed's scheduling stream, so that seeds explore interleavings.
-    #[default]
-    Seeded,
-    /// First ready, first run.
-    Fifo,
-}
+use crate::world::engine::Schedule;
 
 pub(super) struct Slot {
     generation: u32,

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::latency::Latency;
-use super::link::LinkRule;
+use crate::world::engine::Latency;
+use crate::world::engine::LinkRule;
 
 /// What all hosts share. Links and hosts can differ by fault or by set-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::task::{Context, Poll, Waker};
 
-use super::latency::Latency;
 use super::slab::SlabKey;
 use super::{Ctx, Kind, Net, NetEvent, NetTrace, NetWhat, Owner, Target, errno};
 use crate::base::{HostId, Seed, SimTime, Stream};
 use crate::rt::backend::SocketKey;
+use crate::world::engine::Latency;
 
 /// What is wrong with a machine's resolver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

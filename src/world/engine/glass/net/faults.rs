@@ -3,9 +3,9 @@
 //! Rule: every link fault counts what it did (`link_counters`), so that a run can tell a storm from a calm.
 
 use super::conn::{Holder, Phase};
-use super::link::{LinkCounters, LinkRule, SynPolicy};
 use super::{Ctx, Net, Owner};
 use crate::base::HostId;
+use crate::world::engine::{LinkCounters, LinkRule, SynPolicy};
 
 impl Net {
     /// A program ended, its kernel lives on: every socket is closed as by `close`, so peers see FIN or RST.

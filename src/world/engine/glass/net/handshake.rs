@@ -10,11 +10,11 @@ use std::task::{Context, Poll, Waker};
 
 use super::conn::{Conn, End, Holder, Phase, Side};
 use super::hosts::v4;
-use super::link::SynPolicy;
 use super::slab::SlabKey;
 use super::{Ctx, Kind, Net, NetEvent, NetTrace, NetWhat, Owner, Target, errno};
 use crate::base::SimTime;
 use crate::rt::backend::SocketKey;
+use crate::world::engine::SynPolicy;
 
 const CLIENT: Side = 0;
 const SERVER: Side = 1;

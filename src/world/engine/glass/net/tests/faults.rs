@@ -2,8 +2,8 @@
 
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut};
 
-use super::super::link::{LinkRule, Ratio};
 use super::*;
+use crate::world::engine::{LinkRule, Ratio};
 
 fn kill(sim: &mut Sim, host: HostId) {
     sim.with(|net, cx| net.process_killed(cx, owner(host)));

@@ -3,8 +3,8 @@
 use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, TimedOut};
 use std::net::SocketAddr;
 
-use super::super::link::SynPolicy;
 use super::*;
+use crate::world::engine::SynPolicy;
 
 #[test]
 fn a_closed_port_refuses_after_a_round_trip() {

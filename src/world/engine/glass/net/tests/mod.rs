@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 
 use super::config::NetConfig;
-use super::latency::Latency;
 use super::{Ctx, Net, NetEvent, NetTrace, NetWhat, Owner};
 use crate::base::{HostId, ProcessId, Seed, SimTime};
 use crate::rt::backend::SocketKey;
+use crate::world::engine::Latency;
 
 pub const A: HostId = HostId(0);
 pub const B: HostId = HostId(1);

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::link::{Burst, LinkRule, Ratio};
 use super::*;
+use crate::world::engine::{Burst, LinkRule, Ratio};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {

@@ -2,8 +2,8 @@
 
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
 
-use super::super::link::LinkRule;
 use super::*;
+use crate::world::engine::LinkRule;
 
 #[test]
 fn a_request_and_its_reply_are_two_events() {
