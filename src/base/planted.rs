@@ -18,12 +18,19 @@ pub enum Bug {
     RetryCacheForgets,
     /// A worker serves a block without verifying its checksums (J-16).
     UnverifiedBlock,
+    /// A worker acknowledges a written block that it has not synced.
+    UnsyncedBlock,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::AckBeforeDurable, Self::StandbyReads, Self::RetryCacheForgets, Self::UnverifiedBlock];
+    pub const ALL: [Self; 5] = [
+        Self::AckBeforeDurable,
+        Self::StandbyReads,
+        Self::RetryCacheForgets,
+        Self::UnverifiedBlock,
+        Self::UnsyncedBlock,
+    ];
 
     /// Its name in scenario files.
     pub const fn name(self) -> &'static str {
@@ -32,6 +39,7 @@ impl Bug {
             Self::StandbyReads => "standby-reads",
             Self::RetryCacheForgets => "retry-cache-forgets",
             Self::UnverifiedBlock => "unverified-block",
+            Self::UnsyncedBlock => "unsynced-block",
         }
     }
 

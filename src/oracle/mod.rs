@@ -37,8 +37,8 @@ mod testing;
 pub use history::{Answer, BytesSeen, Call, Content, Operation, Outcome, Refusal, Seen};
 pub use judge::{Judgement, OracleReport, judge};
 pub use observation::{
-    BlockObservation, FaultEffect, FinalTree, Goal, Health, LogDigest, LogId, MasterObservation, Role, UfsVersion,
-    WorkerObservation,
+    BlockObservation, Damage, FaultEffect, FinalTree, Goal, Health, LogDigest, LogId, MasterObservation, Role,
+    UfsVersion, Unreadable, WorkerObservation,
 };
 pub use record::{Bounds, Core, RunRecord, Setup};
 pub use verdict::Verdict;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{Content, Seen};
 use crate::base::{HostId, SimTime};
-use crate::stack::wire::BlockId;
+use crate::stack::wire::{BlockId, InodeId};
 
 /// One master at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +121,30 @@ pub struct FinalTree {
     pub at: SimTime,
     /// (path, what is there), by path; the root left out.
     pub entries: Vec<(String, Seen)>,
+    /// Completed files that could not be read to their end, by path; the others that clients wrote were.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A file whose bytes nobody could give although all faults were over, after as long as a read is patient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Where it is.
+    pub path: String,
+    /// Its inode.
+    pub file: InodeId,
+    /// What the last try ended with.
+    pub error: String,
+}
+
+/// A copy of a block that its medium destroyed at rest: bits that rotted, not bytes that were never synced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// The worker that held it.
+    pub worker: String,
+    /// Which.
+    pub block: BlockId,
+    /// When.
+    pub at: SimTime,
 }
 
 /// One version of one file of an under-store, from a moment on.

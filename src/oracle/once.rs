@@ -62,7 +62,7 @@ mod tests {
 
     fn names(h: &History, entries: Vec<(&str, Seen)>) -> Vec<&'static str> {
         let entries = entries.into_iter().map(|(path, seen)| (path.to_string(), seen)).collect();
-        let final_tree = Some(FinalTree { at: at(1000), entries });
+        let final_tree = Some(FinalTree { at: at(1000), entries, unreadable: vec![] });
         let record = RunRecord { history: h.ops.clone(), final_tree, ..RunRecord::default() };
         check(&record).violations.iter().map(Violation::name).collect()
     }

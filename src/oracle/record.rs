@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::history::Operation;
-use super::observation::{FaultEffect, FinalTree, Goal, MasterObservation, UfsVersion, WorkerObservation};
+use super::observation::{Damage, FaultEffect, FinalTree, Goal, MasterObservation, UfsVersion, WorkerObservation};
 use crate::base::SimTime;
 
 /// One run.
@@ -28,6 +28,8 @@ pub struct RunRecord {
     pub final_tree: Option<FinalTree>,
     /// Versions of under-store files, for the bytes of reads.
     pub under_store: Vec<UfsVersion>,
+    /// Copies of blocks that media destroyed: what a file that clients wrote has only one copy of is lost with it.
+    pub damage: Vec<Damage>,
     /// Injected faults.
     pub faults: Vec<FaultEffect>,
     /// What the scenario wanted to reach.

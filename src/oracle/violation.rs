@@ -20,6 +20,8 @@ use crate::stack::wire::BlockId;
 pub enum Violation {
     /// S2: a change was acknowledged and its effect is gone.
     LostAckedWrite { write: Box<Operation>, path: String, evidence: String },
+    /// S2: a file was acknowledged whole, and its bytes can never be read again.
+    LostAckedBytes { write: Box<Operation>, path: String, error: String },
     /// S1: no order of the operations explains an answer.
     NotLinearizable { operation: Box<Operation>, expected: String, around: Vec<String> },
     /// S1: the journal's order contradicts real time.
@@ -87,8 +89,9 @@ pub enum Violation {
 
 impl Violation {
     /// The names of all variants, as scenarios declare them.
-    pub const NAMES: [&str; 29] = [
+    pub const NAMES: [&str; 30] = [
         "LostAckedWrite",
+        "LostAckedBytes",
         "NotLinearizable",
         "OrderReversed",
         "StaleRead",
@@ -123,6 +126,7 @@ impl Violation {
     pub fn name(&self) -> &'static str {
         match self {
             Self::LostAckedWrite { .. } => "LostAckedWrite",
+            Self::LostAckedBytes { .. } => "LostAckedBytes",
             Self::NotLinearizable { .. } => "NotLinearizable",
             Self::OrderReversed { .. } => "OrderReversed",
             Self::StaleRead { .. } => "StaleRead",
@@ -187,6 +191,9 @@ impl Violation {
         match self {
             Self::LostAckedWrite { write, path, evidence } => {
                 write!(f, "{write} was acknowledged, but its effect on {path} is gone: {evidence}")
+            }
+            Self::LostAckedBytes { write, path, error } => {
+                write!(f, "{write} was acknowledged, but the bytes of {path} cannot be read any more: {error}")
             }
             Self::NotLinearizable { operation, expected, around } => {
                 write!(f, "{operation} cannot be right: {expected}")?;

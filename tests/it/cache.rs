@@ -358,7 +358,7 @@ fn storm(seed: u64, fault: impl FnOnce(&mut Cache, &Arc<Load>)) -> (Vec<Operatio
     let tree = cache.on_client(|| async move {
         let client = FileSystemClient::audited(ClientOptions::new(masters()), shared.audit(99));
         let fuse = Fuse::new(Arc::new(client), Arc::new(WebStore::new(web())), fuse_options());
-        scan::scan(&fuse, &shared, 99).await.unwrap()
+        scan::scan(&fuse, &fuse, &shared, 99).await.unwrap()
     });
     (recorder.operations(), tree, load)
 }

@@ -256,6 +256,7 @@ mod tests {
             final_tree: Some(FinalTree {
                 at: at(99),
                 entries: entries.into_iter().map(|(path, seen)| (path.to_string(), seen)).collect(),
+                unreadable: vec![],
             }),
             ..RunRecord::default()
         };

@@ -77,8 +77,10 @@ impl Faults {
             }
             Fault::DiskError(error) => disk_fault(lab, cluster, &members, "calls failed", || disk_error(error)),
             Fault::BitRot(damage) => {
-                let flipped = members.iter().map(|&m| rot::blocks(lab, cluster, m, damage.blocks, chance)).sum();
-                ("blocks damaged", Effect::Counted(flipped), Vec::new())
+                let before = self.damage.len();
+                let rot = |&m: &usize| rot::blocks(lab, cluster, m, damage.blocks, chance);
+                self.damage.extend(members.iter().flat_map(rot));
+                ("blocks damaged", Effect::Counted((self.damage.len() - before) as u64), Vec::new())
             }
             Fault::ClockJump(jump) => {
                 members.iter().for_each(|&m| clock_jump(lab, cluster, m, jump));

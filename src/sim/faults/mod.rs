@@ -17,7 +17,7 @@ pub use inject::Aim;
 
 use self::links::Layers;
 use crate::base::{HostId, SimTime};
-use crate::oracle::FaultEffect;
+use crate::oracle::{Damage, FaultEffect};
 use crate::sim::cluster::{Cluster, Life};
 use crate::world::lab::Lab;
 
@@ -32,6 +32,8 @@ pub struct Faults {
     /// How many cuts or holds are on a direction.
     closed: BTreeMap<(HostId, HostId), u32>,
     layers: Layers,
+    /// Copies of blocks that media destroyed so far.
+    pub damage: Vec<Damage>,
 }
 
 impl Faults {

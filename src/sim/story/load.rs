@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::base::{SimTime, lock};
 use crate::oracle::history::Content;
@@ -14,7 +15,7 @@ use crate::sim::scenario::{Scenario, url_host};
 use crate::sim::workload::scan::scan;
 use crate::sim::workload::{Load, LoadSpec, Recorder, run};
 use crate::stack::client::FileSystemClient;
-use crate::stack::fuse::{Fuse, FuseOptions};
+use crate::stack::fuse::{DataTimes, Fuse, FuseOptions};
 use crate::stack::ufs::WebStore;
 use crate::stack::wire::master::Change;
 use crate::world::lab::Lab;
@@ -160,8 +161,11 @@ impl Workload {
         let (recorder, web) = (self.recorder().clone(), cluster.programs().web_options());
         Answer::of(lab, cluster, scanner, "scan", async move {
             let client = Arc::new(FileSystemClient::audited(options, recorder.audit(SCANNER)));
-            let fuse = Fuse::new(client, Arc::new(WebStore::new(web)), fuse);
-            scan(&fuse, &recorder, SCANNER).await.map_err(|error| error.to_string())
+            let store = Arc::new(WebStore::new(web));
+            let times = DataTimes { patience: Duration::ZERO, ..fuse.times };
+            let quick = Fuse::new(client.clone(), store.clone(), FuseOptions { times, ..fuse.clone() });
+            let patient = Fuse::new(client, store, fuse);
+            scan(&quick, &patient, &recorder, SCANNER).await.map_err(|error| error.to_string())
         })
     }
 

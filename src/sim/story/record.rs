@@ -49,6 +49,7 @@ impl Story<'_> {
             workers: self.workers(),
             final_tree: self.final_tree.clone(),
             under_store: self.workload.recorder().under_store(),
+            damage: self.faults.damage.clone(),
             faults: self.faults.effects(&self.lab),
             goals: self.goals.clone(),
             healed: self.healed,

@@ -1,9 +1,14 @@
 //! The whole tree as one client sees it after everything has settled, and the bytes of every file.
+//!
+//! A file counts as unreadable only after a patient read has failed too. All of those wait side by side, so that many lost
+//! files take no longer than one.
+
+use futures_util::future::join_all;
 
 use super::check::CheckedFile;
 use super::record::Recorder;
 use crate::oracle::history::Seen;
-use crate::oracle::observation::FinalTree;
+use crate::oracle::observation::{FinalTree, Unreadable};
 use crate::stack::fuse::{Errno, Fuse};
 use crate::stack::wire::{FileInfo, FsError};
 
@@ -23,12 +28,12 @@ pub struct ScanError {
 }
 
 /// Walks everything below `/` and reads every completed file whose content is known; the reads go into the history as
-/// those of workload client `client`. The client of `fuse` should be one that the recorder audits. Files that cannot be
-/// opened or read are told by the history.
+/// those of workload client `client`. Its mounts are one that tries once to read a block, and one that is `patient`; the
+/// recorder should audit both.
 ///
 /// # Errors
 /// [`ScanError`] for the first directory that cannot be listed.
-pub async fn scan(fuse: &Fuse, recorder: &Recorder, client: u32) -> Result<FinalTree, ScanError> {
+pub async fn scan(fuse: &Fuse, patient: &Fuse, recorder: &Recorder, client: u32) -> Result<FinalTree, ScanError> {
     let at = recorder.now();
     let mut found: Vec<(String, FileInfo)> = Vec::new();
     let mut dirs = vec!["/".to_owned()];
@@ -43,17 +48,24 @@ pub async fn scan(fuse: &Fuse, recorder: &Recorder, client: u32) -> Result<Final
         }
     }
     found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    for (path, info) in &found {
-        if info.completed
-            && !info.dir
-            && !recorder.candidates(info.id, path).is_empty()
-            && let Err(errno) = read_all(fuse, recorder, client, path).await
-        {
+    let mut failed: Vec<&(String, FileInfo)> = Vec::new();
+    for file in &found {
+        let (path, info) = file;
+        let known = info.completed && !info.dir && !recorder.candidates(info.id, path).is_empty();
+        if known && read_all(fuse, recorder, client, path).await.is_err() {
+            failed.push(file);
+        }
+    }
+    let again = join_all(failed.iter().map(|(path, _)| read_all(patient, recorder, client, path))).await;
+    let mut unreadable = Vec::new();
+    for ((path, info), read) in failed.into_iter().zip(again) {
+        if let Err(errno) = read {
             tracing::warn!(%path, %errno, "a file of the final tree cannot be read");
+            unreadable.push(Unreadable { path: path.clone(), file: info.id, error: errno.to_string() });
         }
     }
     let entries = found.iter().map(|(path, info)| (path.clone(), Seen::from(info))).collect();
-    Ok(FinalTree { at, entries })
+    Ok(FinalTree { at, entries, unreadable })
 }
 
 async fn read_all(fuse: &Fuse, recorder: &Recorder, client: u32, path: &str) -> Result<(), Errno> {

@@ -118,7 +118,7 @@ impl Store {
     /// committed: the master frees those it does not know.
     ///
     /// # Errors
-    /// The disk's, unless they concern one block's file only.
+    /// The disk's. A block that is damaged is none.
     pub async fn open(levels: Vec<LevelConfig>) -> io::Result<Self> {
         let paths: Vec<String> = levels.iter().flat_map(|l| l.paths.clone()).collect();
         let mut inner = Inner {

@@ -13,7 +13,7 @@ use crate::stack::wire::BlockId;
 /// The whole blocks below `root`, by id.
 ///
 /// # Errors
-/// The disk's, unless they concern one block's file only.
+/// The disk's. A block that is damaged is none.
 pub(super) async fn scan(root: &str) -> io::Result<Vec<(BlockId, Meta)>> {
     for dir in [blocks_dir(root), temp_dir(root)] {
         fs::create_dir_all(&dir).await?;
@@ -33,6 +33,10 @@ pub(super) async fn scan(root: &str) -> io::Result<Vec<(BlockId, Meta)>> {
         };
         match load(&path, block).await {
             Ok(meta) => blocks.push((block, meta)),
+            // What cannot be read now may be the only copy: whoever starts the worker again may find it readable.
+            Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                return Err(error);
+            }
             Err(error) => {
                 tracing::warn!(%path, %error, "dropping a block that cannot be used");
                 fs::remove_file(&path).await?;
