@@ -1,10 +1,23 @@
 //! The simulated Kubernetes, with upstream's names.
 //!
-//! So far only the manifests that a cluster is formed from; scheduler, kubelet and controllers come on top of them.
+//! Components are programs on the seam, one module each. They meet only through the API server, so that each can be
+//! killed, partitioned and restarted like any other program.
 
 pub mod quantity;
 
 pub mod matching;
+
+pub mod kind;
+
+pub mod store;
+
+pub mod apiserver;
+
+pub mod client;
+
+mod query;
+
+pub mod clock;
 
 pub mod fluid;
 

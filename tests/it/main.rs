@@ -7,6 +7,7 @@ mod client;
 mod conformance;
 mod determinism;
 mod journal;
+mod kube_api;
 mod live;
 mod log_store;
 mod masters;

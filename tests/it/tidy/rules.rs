@@ -31,7 +31,7 @@ const DOORS: [(&str, &[&str]); 8] = [
     ("tokio::", &["src/rt/"]),
     ("openraft::", &["src/rt/raft.rs", "src/stack/master/"]),
     ("opendal::", &["src/stack/ufs/"]),
-    ("hyper::", &["src/rt/hyper_io.rs", "src/stack/ufs/", "src/world/web/"]),
+    ("hyper::", &["src/rt/hyper_io.rs", "src/stack/ufs/", "src/world/web/", "src/kube/apiserver/", "src/kube/client/"]),
     ("tracing_subscriber::", &["src/rt/log.rs", "src/sim/mod.rs"]),
     ("rand_xoshiro::", &["src/base/seed.rs"]),
     ("clap::", &["src/cli/"]),

@@ -1,0 +1,295 @@
+//! A cache of one kind's objects, kept by list and watch: client-go's reflector and shared informer in one.
+//!
+//! Lists, then watches from the list's version, and from the last event's version again when the watch ends; lists anew
+//! when that version is forgotten. The cache lags behind the server, and for as long as the server cannot be reached it
+//! shows the past without saying so: that is the point. After an API server's restart from an older state the cache goes
+//! back in time as client-go's does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use kube::core::WatchEvent;
+use kube::core::params::{ListParams, WatchParams};
+
+use super::{ApiError, Client};
+use crate::base::{Stream, lock};
+use crate::kube::kind::{ApiObject, ObjectKey};
+use crate::rt::chan::{mpsc, watch};
+use crate::rt::chance;
+use crate::rt::task::Scope;
+use crate::rt::time::{Duration, Instant, sleep};
+
+/// A change in an informer's cache.
+#[derive(Debug, Clone)]
+pub enum InformerEvent<K> {
+    /// It is new to the cache.
+    Added(Arc<K>),
+    /// It changed: before, after.
+    Modified(Arc<K>, Arc<K>),
+    /// It is gone. Its last state that was seen, which may not be the last there was.
+    Deleted(Arc<K>),
+}
+
+impl<K: ApiObject> InformerEvent<K> {
+    /// The object after the change, or the last state of one that is gone.
+    pub fn object(&self) -> &Arc<K> {
+        match self {
+            Self::Added(object) | Self::Modified(_, object) | Self::Deleted(object) => object,
+        }
+    }
+
+    /// Which object it is about.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::of(&**self.object())
+    }
+}
+
+struct Cache<K> {
+    objects: BTreeMap<ObjectKey, Arc<K>>,
+    listeners: Vec<mpsc::UnboundedSender<InformerEvent<K>>>,
+}
+
+struct Shared<K> {
+    cache: Mutex<Cache<K>>,
+    /// How many changes there were, and whether the first list is in.
+    state: watch::Sender<(u64, bool)>,
+}
+
+/// A cache and the task that keeps it. Cloning shares both; the task ends with the last clone.
+#[derive(Clone)]
+pub struct Informer<K> {
+    shared: Arc<Shared<K>>,
+    _task: Arc<Scope>,
+}
+
+impl<K: ApiObject> Informer<K> {
+    /// Begins to fill a cache with what a list with `params` in `namespace` (empty: all) gives.
+    pub fn start(client: &Client, namespace: &str, params: ListParams) -> Self {
+        let cache = Mutex::new(Cache { objects: BTreeMap::new(), listeners: Vec::new() });
+        let (state, _) = watch::channel((0, false));
+        let shared = Arc::new(Shared { cache, state });
+        let scope = Scope::new();
+        let reflector = Reflector {
+            client: client.clone(),
+            namespace: namespace.into(),
+            params,
+            shared: shared.clone(),
+            chance: chance::stream("informer"),
+        };
+        scope.spawn("informer", reflector.run());
+        Self { shared, _task: Arc::new(scope) }
+    }
+
+    /// Of all objects of the kind.
+    pub fn all(client: &Client) -> Self {
+        Self::start(client, "", ListParams::default())
+    }
+
+    /// Waits for the first list.
+    pub async fn synced(&self) {
+        let mut state = self.shared.state.subscribe();
+        if !self.is_synced() {
+            // The sender is in this very structure.
+            let _ = state.wait_for(|(_, synced)| *synced).await;
+        }
+    }
+
+    /// Whether the first list is in.
+    pub fn is_synced(&self) -> bool {
+        self.shared.state.borrow().1
+    }
+
+    /// Something to await changes with: its value counts them.
+    pub fn changes(&self) -> Changes {
+        Changes(self.shared.state.subscribe())
+    }
+
+    /// All events from now on, beginning with one `Added` for each object that the cache has.
+    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<InformerEvent<K>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut cache = lock(&self.shared.cache);
+        for object in cache.objects.values() {
+            // Nobody can have dropped the receiver yet.
+            let _ = sender.send(InformerEvent::Added(object.clone()));
+        }
+        cache.listeners.push(sender);
+        receiver
+    }
+
+    /// One object as the cache has it.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.get_key(&ObjectKey::new(namespace, name))
+    }
+
+    /// One object as the cache has it.
+    pub fn get_key(&self, key: &ObjectKey) -> Option<Arc<K>> {
+        lock(&self.shared.cache).objects.get(key).cloned()
+    }
+
+    /// All objects, by namespace and name.
+    pub fn list(&self) -> Vec<Arc<K>> {
+        lock(&self.shared.cache).objects.values().cloned().collect()
+    }
+
+    /// Those of a namespace, by name.
+    pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
+        let cache = lock(&self.shared.cache);
+        let from = cache.objects.range(ObjectKey::new(namespace, "")..);
+        from.take_while(|(key, _)| key.namespace == namespace).map(|(_, object)| object.clone()).collect()
+    }
+
+    /// Looks at the whole cache without copying it. The closure must not wait.
+    pub fn with<R>(&self, f: impl FnOnce(&BTreeMap<ObjectKey, Arc<K>>) -> R) -> R {
+        f(&lock(&self.shared.cache).objects)
+    }
+}
+
+/// Waits for changes of an informer's cache.
+pub struct Changes(watch::Receiver<(u64, bool)>);
+
+impl Changes {
+    /// Waits for a change that this waiter has not seen. For ever, if the informer is gone.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl<K: ApiObject> Shared<K> {
+    fn tell(&self, cache: &mut Cache<K>, events: Vec<InformerEvent<K>>, synced: bool) {
+        for event in &events {
+            cache.listeners.retain(|listener| listener.send(event.clone()).is_ok());
+        }
+        let count = events.len() as u64;
+        self.state.send_if_modified(|state| {
+            let before = *state;
+            *state = (state.0.saturating_add(count), state.1 || synced);
+            before != *state
+        });
+    }
+
+    /// Takes over a list: what is not in it is gone.
+    fn replace(&self, items: Vec<K>) {
+        let mut cache = lock(&self.cache);
+        let mut events = Vec::new();
+        let mut next = BTreeMap::new();
+        for object in items {
+            let (key, object) = (ObjectKey::of(&object), Arc::new(object));
+            match cache.objects.remove(&key) {
+                Some(old) if old.meta().resource_version == object.meta().resource_version => {}
+                Some(old) => events.push(InformerEvent::Modified(old, object.clone())),
+                None => events.push(InformerEvent::Added(object.clone())),
+            }
+            next.insert(key, object);
+        }
+        let gone = std::mem::replace(&mut cache.objects, next);
+        events.extend(gone.into_values().map(InformerEvent::Deleted));
+        self.tell(&mut cache, events, true);
+    }
+
+    fn put(&self, object: K) {
+        let (key, object) = (ObjectKey::of(&object), Arc::new(object));
+        let mut cache = lock(&self.cache);
+        let event = match cache.objects.insert(key, object.clone()) {
+            Some(old) => InformerEvent::Modified(old, object),
+            None => InformerEvent::Added(object),
+        };
+        self.tell(&mut cache, vec![event], false);
+    }
+
+    fn remove(&self, object: K) {
+        let mut cache = lock(&self.cache);
+        if cache.objects.remove(&ObjectKey::of(&object)).is_some() {
+            self.tell(&mut cache, vec![InformerEvent::Deleted(Arc::new(object))], false);
+        }
+    }
+}
+
+/// Keeps a cache.
+struct Reflector<K> {
+    client: Client,
+    namespace: String,
+    params: ListParams,
+    shared: Arc<Shared<K>>,
+    chance: Stream,
+}
+
+impl<K: ApiObject> Reflector<K> {
+    async fn run(mut self) {
+        let config = *self.client.config();
+        let mut wait = config.relist_backoff;
+        loop {
+            let began = Instant::now();
+            // Ends only with an error.
+            if let Err(error) = self.list_and_watch().await {
+                tracing::debug!(kind = %K::kind(&()), %error, "informer lists again");
+            }
+            if began.elapsed() >= config.relist_backoff_reset {
+                wait = config.relist_backoff;
+            }
+            sleep(self.jitter(wait)).await;
+            wait = wait.saturating_mul(2).min(config.relist_backoff_max);
+        }
+    }
+
+    /// As reflector's back-off manager: up to twice the wait.
+    fn jitter(&mut self, wait: Duration) -> Duration {
+        self.chance.duration(wait, wait.saturating_mul(2))
+    }
+
+    async fn list_and_watch(&mut self) -> Result<(), ApiError> {
+        let list = self.client.list::<K>(&self.namespace, &self.params).await?;
+        let mut version = list.version().to_owned();
+        self.shared.replace(list.items);
+        let config = *self.client.config();
+        let mut wait = config.relist_backoff;
+        loop {
+            match self.watch(&mut version).await {
+                Ok(()) => wait = config.relist_backoff,
+                // The server cannot be reached: watch from the same version again, there is nothing to list either.
+                Err(error) if error.is_transport() => {
+                    tracing::debug!(kind = %K::kind(&()), %error, "informer watches again");
+                    sleep(self.jitter(wait)).await;
+                    wait = wait.saturating_mul(2).min(config.relist_backoff_max);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One watch, to its end. `version` is that of the last event.
+    async fn watch(&mut self, version: &mut String) -> Result<(), ApiError> {
+        let least = self.client.config().watch_timeout_min;
+        let timeout = self.chance.duration(least, least.saturating_mul(2)).as_secs();
+        let params = WatchParams {
+            label_selector: self.params.label_selector.clone(),
+            field_selector: self.params.field_selector.clone(),
+            timeout: u32::try_from(timeout).ok(),
+            bookmarks: true,
+            send_initial_events: false,
+        };
+        let mut watch = self.client.watch::<K>(&self.namespace, &params, version).await?;
+        while let Some(event) = watch.next().await? {
+            match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    note(version, &object);
+                    self.shared.put(object);
+                }
+                WatchEvent::Deleted(object) => {
+                    note(version, &object);
+                    self.shared.remove(object);
+                }
+                WatchEvent::Bookmark(bookmark) => version.clone_from(&bookmark.metadata.resource_version),
+                WatchEvent::Error(status) => return Err(ApiError::Status(status)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn note<K: ApiObject>(version: &mut String, object: &K) {
+    if let Some(newer) = &object.meta().resource_version {
+        version.clone_from(newer);
+    }
+}

@@ -1,0 +1,139 @@
+//! A stored object and the words for its changes.
+//!
+//! An object is never changed: a change makes a new one. Its JSON is made once, on first demand, and shared by all who
+//! ask for it. `Debug` shows which object it is and never what is in it, because it may be a Secret.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
+
+use crate::kube::kind::ObjectKey;
+
+/// One version of one object.
+pub struct Object {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// `metadata.resourceVersion` as a number.
+    pub version: u64,
+    /// `metadata`.
+    pub meta: ObjectMeta,
+    /// The rest: `apiVersion`, `kind`, `spec`, `status`, `data`…
+    pub body: Map<String, Value>,
+    json: OnceLock<Bytes>,
+}
+
+impl Object {
+    /// The object that `meta` and `body` make at `version`.
+    pub(super) fn new(version: u64, mut meta: ObjectMeta, body: Map<String, Value>) -> Self {
+        meta.resource_version = Some(version.to_string());
+        let namespace = meta.namespace.clone().unwrap_or_default();
+        let name = meta.name.clone().unwrap_or_default();
+        Self { key: ObjectKey { namespace, name }, version, meta, body, json: OnceLock::new() }
+    }
+
+    /// The same object under another version: an object as it was, in an event that came later.
+    pub fn at_version(object: &Self, version: u64) -> Self {
+        Self::new(version, object.meta.clone(), object.body.clone())
+    }
+
+    /// As it goes over the wire.
+    pub fn json(&self) -> &Bytes {
+        self.json.get_or_init(|| match serde_json::to_vec(self) {
+            Ok(json) => json.into(),
+            Err(error) => unreachable!("a tree of JSON values is JSON: {error}"),
+        })
+    }
+
+    /// The whole as a value.
+    pub fn to_value(&self) -> Value {
+        match serde_json::to_value(self) {
+            Ok(value) => value,
+            Err(error) => unreachable!("a tree of JSON values is JSON: {error}"),
+        }
+    }
+
+    /// Its labels.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.meta.labels.as_ref().unwrap_or(&NONE)
+    }
+
+    /// The value at a dotted path below the object's body, such as `spec.nodeName`.
+    pub fn at(&self, path: &str) -> Option<&Value> {
+        let mut steps = path.split('.');
+        let first = self.body.get(steps.next()?)?;
+        steps.try_fold(first, |value, step| value.get(step))
+    }
+
+    /// Its uid; empty only for objects that no store made.
+    pub fn uid(&self) -> &str {
+        self.meta.uid.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it was asked to go.
+    pub fn is_deleting(&self) -> bool {
+        self.meta.deletion_timestamp.is_some()
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.body.len() + 1))?;
+        let (head, tail): (Vec<_>, Vec<_>) =
+            self.body.iter().partition(|(key, _)| matches!(key.as_str(), "apiVersion" | "kind"));
+        for (key, value) in head {
+            map.serialize_entry(key, value)?;
+        }
+        map.serialize_entry("metadata", &self.meta)?;
+        for (key, value) in tail {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.key, self.version)
+    }
+}
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is another version.
+    Modified,
+    /// It is gone.
+    Deleted,
+}
+
+impl Change {
+    /// As a watch says it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// A change of one object.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The revision that it made.
+    pub version: u64,
+    /// What happened.
+    pub change: Change,
+    /// The object after it; of a deletion its last state, with the deletion's version.
+    pub object: Arc<Object>,
+    /// The object before it.
+    pub previous: Option<Arc<Object>>,
+}

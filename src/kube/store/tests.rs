@@ -1,0 +1,1 @@
+//! The store against what upstream does, and against a naive model.

@@ -1,0 +1,181 @@
+//! The API server, its client and informers, on machines of their own in a world.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use kube::core::params::{DeleteParams, ListParams};
+use serde_json::json;
+use stormglass::base::{HostId, Seed, lock};
+use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
+use stormglass::kube::client::{Client, Informer, Patch};
+use stormglass::kube::kind::Kinds;
+use stormglass::rt::time::{Instant, sleep};
+use stormglass::world::engine::glass::Glass;
+use stormglass::world::lab::Lab;
+
+const API: &str = "apiserver:6443";
+
+struct Bench {
+    lab: Lab,
+    server: Arc<ApiServer>,
+    master: HostId,
+    node: HostId,
+}
+
+fn bench(seed: u64, config: ApiServerConfig) -> Bench {
+    let lab = Lab::new(Seed(seed), Glass::plain(Seed(seed)));
+    let master = lab.world.add_host("apiserver", [10, 0, 0, 9].into());
+    let node = lab.world.add_host("node", [10, 0, 0, 1].into());
+    let server = ApiServer::new(Kinds::builtin(), config, Seed(seed));
+    let bench = Bench { lab, server, master, node };
+    bench.start_server();
+    bench
+}
+
+impl Bench {
+    fn start_server(&self) {
+        let program = self.server.clone().run(SocketAddr::from(([10, 0, 0, 9], 6443)));
+        self.lab.world.start(self.master, "kube-apiserver", Box::pin(async move { program.await.unwrap() })).unwrap();
+    }
+
+    /// Runs a program on the node to its end.
+    fn run<T: Send + 'static>(&self, program: impl Future<Output = T> + Send + 'static) -> T {
+        let out = self.start(program);
+        self.lab.world.run_until(self.lab.world.world_now() + Duration::from_secs(900));
+        assert!(self.lab.world.panics().is_empty(), "{:?}", self.lab.world.panics());
+        lock(&out).take().expect("the program came to an end")
+    }
+
+    fn start<T: Send + 'static>(&self, program: impl Future<Output = T> + Send + 'static) -> Arc<Mutex<Option<T>>> {
+        let result = Arc::new(Mutex::new(None));
+        let out = result.clone();
+        let body = async move {
+            let got = program.await;
+            *lock(&out) = Some(got);
+        };
+        self.lab.world.start(self.node, "client", Box::pin(body)).unwrap();
+        result
+    }
+}
+
+fn pod(name: &str) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
+        "spec": {"containers": [{"name": "c", "image": "busybox:1.36"}]},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn objects_are_made_read_changed_watched_and_deleted() {
+    let bench = bench(1, ApiServerConfig::default());
+    bench.run(async {
+        let client = Client::new(API);
+        let informer = Informer::<Pod>::all(&client);
+        informer.synced().await;
+        let mut changes = informer.changes();
+
+        let made = client.create(&pod("a")).await.unwrap();
+        assert_eq!(made.metadata.generation, Some(1));
+        let spec = made.spec.as_ref().unwrap();
+        assert_eq!(spec.termination_grace_period_seconds, Some(30));
+        assert_eq!(spec.tolerations.as_ref().map(Vec::len), Some(2));
+        assert_eq!(made.status.as_ref().unwrap().phase.as_deref(), Some("Pending"));
+        changes.changed().await;
+        assert_eq!(*informer.get("default", "a").unwrap(), made);
+
+        let error = client.create(&pod("a")).await.unwrap_err();
+        assert_eq!((error.is_already_exists(), error.to_string().as_str()), (true, "pods \"a\" already exists"));
+        let error = client.get::<Pod>("default", "b").await.unwrap_err();
+        assert_eq!((error.is_not_found(), error.to_string().as_str()), (true, "pods \"b\" not found"));
+
+        let label = Patch::Strategic(json!({"metadata": {"labels": {"tier": "x"}}}));
+        let patched = client.patch::<Pod>("default", "a", &label).await.unwrap();
+        assert_eq!(patched.metadata.labels.as_ref().unwrap().len(), 2);
+        let stale = client.replace(&made).await.unwrap_err();
+        assert!(stale.is_conflict(), "{stale}");
+        assert!(stale.to_string().contains("the object has been modified"), "{stale}");
+
+        let listed = client.list::<Pod>("", &ListParams::default().labels("tier in (x)")).await.unwrap();
+        assert_eq!(listed.items.len(), 1);
+        let none = client.list::<Pod>("", &ListParams::default().fields("spec.nodeName=n1")).await.unwrap();
+        assert!(none.items.is_empty());
+
+        let binding = serde_json::from_value(json!({
+            "metadata": {"name": "a", "namespace": "default"}, "target": {"kind": "Node", "name": "n1"},
+        }))
+        .unwrap();
+        client.bind(&binding).await.unwrap();
+        assert!(client.bind(&binding).await.unwrap_err().is_conflict());
+
+        // It has a node: it goes when its kubelet says so.
+        client.delete::<Pod>("default", "a", &DeleteParams::default()).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let leaving = informer.get("default", "a").unwrap();
+        assert_eq!(leaving.metadata.deletion_grace_period_seconds, Some(30));
+        let now = DeleteParams::default().grace_period(0);
+        client.delete::<Pod>("default", "a", &now).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert!(informer.get("default", "a").is_none());
+    });
+    assert_eq!(bench.server.watches(), 0, "the client is gone, and so is its watch");
+}
+
+#[test]
+fn an_informer_outlives_its_server() {
+    let config = ApiServerConfig::default();
+    let bench = bench(2, config);
+    let out = bench.start(async {
+        let client = Client::new(API);
+        let informer = Informer::<ConfigMap>::all(&client);
+        informer.synced().await;
+        // Long enough for the harness to kill the server, and for it to come back.
+        sleep(Duration::from_secs(120)).await;
+        informer.list().iter().map(|map| map.metadata.name.clone().unwrap()).collect::<Vec<_>>()
+    });
+    let after = |seconds| bench.lab.world.run_until(bench.lab.world.world_now() + Duration::from_secs(seconds));
+    let make = |name: &str| {
+        bench.server.with_store(|store| {
+            let kind = store.kinds().by_word("cm").unwrap();
+            let value = json!({"metadata": {"name": name}});
+            store.create(kind, "default", value, Default::default(), stormglass::kube::clock::now()).unwrap();
+        });
+    };
+    after(5);
+    make("before");
+    after(5);
+    bench.lab.world.power_loss(bench.master);
+    after(20);
+    // Nobody could be told of this one, and of these events the server then knows nothing any more.
+    make("meanwhile");
+    bench.server.with_store(|store| store.compact());
+    make("later");
+    bench.lab.world.power_on(bench.master);
+    bench.start_server();
+    after(120);
+    assert!(bench.lab.world.panics().is_empty(), "{:?}", bench.lab.world.panics());
+    assert_eq!(lock(&out).take().unwrap(), ["before", "later", "meanwhile"]);
+}
+
+#[test]
+fn a_request_without_an_answer_is_given_up() {
+    let bench = bench(3, ApiServerConfig::default());
+    let out = bench.start(async {
+        let client = Client::new(API);
+        client.list::<Node>("", &ListParams::default()).await.unwrap();
+        sleep(Duration::from_secs(10)).await;
+        let began = Instant::now();
+        let error = client.list::<Node>("", &ListParams::default()).await.unwrap_err();
+        (began.elapsed(), error.is_transport(), error.to_string())
+    });
+    bench.lab.world.run_until(bench.lab.world.world_now() + Duration::from_secs(5));
+    bench.lab.world.power_loss(bench.master);
+    bench.lab.world.run_until(bench.lab.world.world_now() + Duration::from_secs(60));
+    let (took, transport, message) = lock(&out).take().unwrap();
+    assert!(transport, "{message}");
+    assert!(took >= Duration::from_secs(30) && took < Duration::from_secs(40), "{took:?}: {message}");
+}
