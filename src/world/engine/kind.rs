@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::capability::Row;
 use super::glass::net::config::NetConfig;
 use super::glass::{self, Glass};
+#[cfg(feature = "second-opinions")]
+use super::turmoil::Turmoil;
 use super::{Budget, Schedule, World};
 use crate::base::Seed;
 use crate::trace::Recorder;
@@ -120,6 +122,8 @@ pub fn build(kind: EngineKind, plan: Plan) -> Result<Rc<dyn World>, Unavailable>
     let Plan { seed, schedule, budget, trace } = plan;
     match kind {
         EngineKind::Glass => Ok(Rc::new(Glass::new(seed, schedule, budget, NetConfig::default(), trace))),
+        #[cfg(feature = "second-opinions")]
+        EngineKind::Turmoil => Ok(Rc::new(Turmoil::new(seed, super::turmoil::TICK, budget, trace))),
         other => Err(Unavailable::NotBuilt(other)),
     }
 }

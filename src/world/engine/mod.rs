@@ -10,6 +10,8 @@ pub mod kind;
 mod latency;
 mod link;
 pub mod opinions;
+#[cfg(feature = "second-opinions")]
+pub mod turmoil;
 
 use std::fmt;
 use std::io;

@@ -28,7 +28,7 @@ const LAYERS: [(&str, usize); 12] = [
 
 /// Crates that come in by one door, and where it is. Of tokio its I/O traits are everybody's.
 const DOORS: [(&str, &[&str]); 8] = [
-    ("tokio::", &["src/rt/"]),
+    ("tokio::", &["src/rt/", "src/world/engine/turmoil/"]),
     ("openraft::", &["src/rt/raft.rs", "src/stack/master/"]),
     ("opendal::", &["src/stack/ufs/"]),
     ("hyper::", &["src/rt/hyper_io.rs", "src/stack/ufs/", "src/world/web/", "src/kube/apiserver/", "src/kube/client/"]),
