@@ -14,6 +14,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use stormglass::report::snapshot::snapshot;
 use stormglass::sim::outcome::Outcome;
 use stormglass::sim::scenario::{Scenario, load};
+use stormglass::world::engine::EngineKind;
 
 /// Seeds of each scenario, if the environment names no others.
 const SEEDS: Range<u64> = 0..3;
@@ -57,10 +58,16 @@ fn test(path: &Path) -> Result<(), Failed> {
             .map(|seed| run(&scenario, seed).and_then(|outcome| declared(&scenario, outcome)))
             .collect::<Result<_, _>>()?
     };
-    if chosen.is_none() {
+    if chosen.is_none() && engine() == EngineKind::Glass {
         compare(path, &snapshot(&outcomes));
     }
     Ok(())
+}
+
+/// The engine that the environment asks for. Snapshots are glass's.
+fn engine() -> EngineKind {
+    let asked = std::env::var("STORMGLASS_ENGINE").unwrap_or_default();
+    if asked.is_empty() { EngineKind::Glass } else { asked.parse().unwrap_or_else(|why| panic!("{why}")) }
 }
 
 /// The seeds that the environment asks for.
@@ -94,6 +101,7 @@ fn caught(scenario: &Scenario) -> Result<Vec<Outcome>, Failed> {
 fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, Failed> {
     let output = Command::new(env!("CARGO_BIN_EXE_stormglass"))
         .args(["run", &scenario.path, "--seed", &seed.to_string(), "--format", "json", "--quiet"])
+        .args(["--engine", engine().name()])
         .output()?;
     let outcome: Outcome = serde_json::from_slice(&output.stdout).map_err(|_| {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -118,7 +126,14 @@ fn declared(scenario: &Scenario, outcome: Outcome) -> Result<Outcome, Failed> {
 /// How to see it again.
 fn again(scenario: &Scenario, seed: u64) -> String {
     let (name, path) = (&scenario.spec.name, &scenario.path);
-    format!("again: STORMGLASS_SEED={seed} cargo test {name}\n  see: cargo run --release -- run {path} --seed {seed}")
+    let (variable, features, option) = match engine() {
+        EngineKind::Glass => Default::default(),
+        other => (format!("STORMGLASS_ENGINE={other} "), " --features second-opinions", format!(" --engine {other}")),
+    };
+    format!(
+        "again: {variable}STORMGLASS_SEED={seed} cargo test{features} {name}\n  \
+         see: cargo run --release{features} -- run {path} --seed {seed}{option}"
+    )
 }
 
 /// Compares with the snapshot whose path mirrors the scenario's.

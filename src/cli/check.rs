@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::children::Trial;
 use super::os::{self, Surroundings};
 use super::seeds::Seeds;
 use super::{BAD_INPUT, children, run, scenario};
@@ -14,14 +15,15 @@ use crate::hunt::check::{CONTEXT, compare};
 use crate::oracle::{Verdict, Violation};
 use crate::report::{run as report, sweep};
 use crate::sim::outcome::Outcome;
-use crate::sim::scenario::Scenario;
+use crate::world::engine::EngineKind;
 
 const EXAMPLES: &str = "\
 Each seed runs in two child processes with their whole traces kept. Where they differ, the first differing event is shown with those before it, the traces are left in place, and the exit code is 14. How a run ends does not matter here, except that it must leave a trace.
 
 Examples:
   stormglass check scenarios/goosefs-leader-crash.yaml --seed 7
-  stormglass check scenarios/goosefs-leader-crash.yaml --seeds 0..20";
+  stormglass check scenarios/goosefs-leader-crash.yaml --seeds 0..20
+  stormglass check scenarios/goosefs-leader-crash.yaml --seed 7 --engine turmoil";
 
 /// Run the same seed twice, in two processes, and compare.
 #[derive(Debug, clap::Args)]
@@ -35,6 +37,9 @@ pub struct Args {
     /// A range of seeds: A..B without B, A..=B with it.
     #[arg(long, value_name = "A..B")]
     seeds: Option<Seeds>,
+    /// What the world runs on: glass, or a second opinion.
+    #[arg(long, value_name = "ENGINE", default_value_t)]
+    engine: EngineKind,
     /// No progress.
     #[arg(long, short)]
     quiet: bool,
@@ -57,6 +62,9 @@ struct Checked {
 /// Checks; gives the exit code.
 pub fn run(args: &Args) -> u8 {
     let Some(scenario) = scenario::open(&args.scenario) else { return BAD_INPUT };
+    if !run::available(args.engine) {
+        return BAD_INPUT;
+    }
     let seeds = args.seeds.unwrap_or(Seeds::one(args.seed)).all();
     let bar = run::bar(seeds.len(), args.quiet);
     let limit = Duration::from_secs(args.patience);
@@ -65,7 +73,7 @@ pub fn run(args: &Args) -> u8 {
     os::each(
         seeds,
         jobs,
-        |seed| check(&scenario, seed, limit),
+        |seed| check(&Trial { scenario: &scenario, engine: args.engine, seed }, limit),
         |checked| {
             if !checked.difference.is_empty() {
                 bar.suspend(|| os::out(&format!("{}\n\n", checked.difference)));
@@ -97,15 +105,16 @@ fn conclude(all: &[Checked]) -> u8 {
     sweep::exit_code(&outcomes)
 }
 
-fn check(scenario: &Scenario, seed: Seed, limit: Duration) -> Checked {
+fn check(trial: &Trial<'_>, limit: Duration) -> Checked {
+    let seed = trial.seed;
     let trace = |side: &str| os::scratch(&format!("{seed}-{side}.trace"));
     let (left_trace, right_trace) = (trace("left"), trace("right"));
     let elsewhere = Surroundings {
         dir: Some(std::path::absolute("/").unwrap_or_else(|_| PathBuf::from("."))),
         env: vec![("STORMGLASS_NOISE".into(), "x".repeat(997)), ("TZ".into(), "Pacific/Chatham".into())],
     };
-    let left = children::run(scenario, seed, Some(&left_trace), &Surroundings::default(), limit);
-    let right = children::run(scenario, seed, Some(&right_trace), &elsewhere, limit);
+    let left = children::run(trial, Some(&left_trace), &Surroundings::default(), limit);
+    let right = children::run(trial, Some(&right_trace), &elsewhere, limit);
     let kept = [&left_trace, &right_trace];
     let compared = os::lines(&left_trace)
         .and_then(|l| os::lines(&right_trace).map(|r| (l, r)))

@@ -38,6 +38,8 @@ Exit codes:
   14  nondeterministic: two runs of one seed differ
   15  crash: a process or the harness panicked
   16  over budget: the run was cut short
+  17  skipped: the engine cannot do a fault of the scenario, and nothing else went wrong
+  18  disagreement: engines do not agree on a scenario
 
 Examples:
   stormglass list

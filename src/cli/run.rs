@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::children::Trial;
 use super::live::Live;
 use super::os::{self, Surroundings};
 use super::progress::Lines;
@@ -28,6 +29,7 @@ Examples:
   stormglass run scenarios/goosefs-leader-crash.yaml
   stormglass run scenarios/goosefs-leader-crash.yaml --seed 7 --trace /tmp/crash-7.trace
   stormglass run scenarios/goosefs-leader-crash.yaml --seeds 0..100
+  stormglass run scenarios/goosefs-leader-crash.yaml --seed 7 --engine turmoil
   stormglass run goosefs-leader-crash --seeds 0..1000 --jobs 8 --format json > outcomes.jsonl";
 
 /// Run a scenario and judge it.
@@ -42,6 +44,9 @@ pub struct Args {
     /// Run a range of seeds, each in its own process: A..B without B, A..=B with it.
     #[arg(long, value_name = "A..B")]
     seeds: Option<Seeds>,
+    /// What the world runs on: glass, or a second opinion.
+    #[arg(long, value_name = "ENGINE", default_value_t)]
+    engine: EngineKind,
     /// Write the whole trace to a file, one event per line.
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     trace: Option<PathBuf>,
@@ -71,10 +76,22 @@ enum Format {
 /// Runs; gives the exit code.
 pub fn run(args: &Args) -> u8 {
     let Some(scenario) = scenario::open(&args.scenario) else { return BAD_INPUT };
+    if !available(args.engine) {
+        return BAD_INPUT;
+    }
     match args.seeds {
         Some(seeds) => many(&scenario, seeds, args),
         None => one(&scenario, args),
     }
+}
+
+/// Whether this build has the engine; says what to do if not.
+pub fn available(engine: EngineKind) -> bool {
+    let available = engine.available();
+    if let Err(why) = available {
+        os::err(&format!("error: {why}\n"));
+    }
+    available.is_ok()
 }
 
 fn one(scenario: &Scenario, args: &Args) -> u8 {
@@ -86,12 +103,13 @@ fn one(scenario: &Scenario, args: &Args) -> u8 {
             return BAD_INPUT;
         }
     };
-    let options = Options { seed: args.seed, engine: EngineKind::default(), trace };
+    let options = Options { seed: args.seed, engine: args.engine, trace };
     let outcome = {
         let mut progress = watcher(scenario, args);
         // A panic of the harness itself is a finding like any other; the run is over and its pieces are not used again.
         catch_unwind(AssertUnwindSafe(|| sim::run(scenario, options, &mut *progress))).unwrap_or_else(|panic| {
-            children::died(scenario, args.seed, Verdict::Crash, format!("the harness panicked: {}", message(&*panic)))
+            let text = format!("the harness panicked: {}", message(&*panic));
+            children::died(&Trial { scenario, engine: args.engine, seed: args.seed }, Verdict::Crash, text)
         })
     };
     match args.format {
@@ -133,7 +151,8 @@ fn many(scenario: &Scenario, seeds: Seeds, args: &Args) -> u8 {
     let jobs = args.jobs.unwrap_or_else(os::cores);
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut bad = 0;
-    let one = |seed| children::run(scenario, seed, None, &Surroundings::default(), limit);
+    let trial = |seed| Trial { scenario, engine: args.engine, seed };
+    let one = |seed| children::run(&trial(seed), None, &Surroundings::default(), limit);
     os::each(seeds, jobs, one, |outcome| {
         if args.format == Format::Json {
             json(&outcome);

@@ -120,13 +120,20 @@ fn verdict(record: &RunRecord, violations: &[Violation]) -> Verdict {
         Core::Beyond { .. } => Verdict::ExpectedUnavailability,
         Core::Kept => Verdict::Pass,
     };
-    Verdict::GRAVEST_FIRST.into_iter().find(|v| violations.iter().any(|x| x.verdict() == *v)).unwrap_or(calm)
+    let found = Verdict::GRAVEST_FIRST.into_iter().find(|v| violations.iter().any(|x| x.verdict() == *v));
+    let skipped = record.faults.iter().any(|fault| fault.skipped.is_some());
+    match found.unwrap_or(calm) {
+        // What a storm that was not let loose would have shown, nobody knows.
+        Verdict::Pass | Verdict::Vacuous | Verdict::ExpectedUnavailability if skipped => Verdict::Skipped,
+        verdict => verdict,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::oracle::history::{Answer, Refusal};
+    use crate::oracle::observation::{FaultEffect, Goal};
     use crate::oracle::testing::{History, at, seen};
 
     fn good() -> RunRecord {
@@ -168,6 +175,27 @@ mod tests {
             (RunRecord { deadlock: Some(vec![]), ..good() }, Verdict::Liveness),
             (RunRecord { core: back, ..good() }, Verdict::ExpectedUnavailability),
             (RunRecord { core: beyond, ..good() }, Verdict::ExpectedUnavailability),
+        ] {
+            assert_eq!(judge(&record).verdict, want);
+        }
+    }
+
+    #[test]
+    fn a_run_without_one_of_its_faults_is_skipped_unless_something_is_wrong() {
+        let skipped = FaultEffect {
+            fault: "partition".into(),
+            at: at(1),
+            counted: String::new(),
+            effects: 0,
+            skipped: Some("x cannot: partition".into()),
+        };
+        let goals = vec![Goal { name: "a new leader".into(), reached: 0 }];
+        let faults = vec![skipped];
+        for (record, want) in [
+            (RunRecord { faults: faults.clone(), ..good() }, Verdict::Skipped),
+            (RunRecord { faults: faults.clone(), goals, ..good() }, Verdict::Skipped),
+            (RunRecord { faults: faults.clone(), deadlock: Some(vec![]), ..good() }, Verdict::Liveness),
+            (RunRecord { faults, crashes: vec!["x".into()], ..good() }, Verdict::Crash),
         ] {
             assert_eq!(judge(&record).verdict, want);
         }

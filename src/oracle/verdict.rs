@@ -10,6 +10,7 @@
 //! | 14 | nondeterministic: two runs of one seed differ |
 //! | 15 | crash: a process or the harness panicked |
 //! | 16 | over budget: the run or an oracle's search was cut short, so nobody knows |
+//! | 17 | skipped: the engine cannot do a fault of the scenario, and nothing else went wrong |
 //!
 //! Code 1 stays with the operating system's ways to die, 2 with bad input.
 
@@ -18,7 +19,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The one word. Where several apply the first of safety, crash, nondeterministic, over budget, liveness, vacuous wins:
-/// a broken promise stays broken whatever else happened, and a run cut short says nothing about liveness.
+/// a broken promise stays broken whatever else happened, and a run cut short says nothing about liveness. A run that is
+/// vacuous for want of a skipped fault is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -38,22 +40,25 @@ pub enum Verdict {
     Crash,
     /// Cut short.
     OverBudget,
+    /// Kept every promise without a fault that the engine cannot do.
+    Skipped,
 }
 
 impl Verdict {
     /// All that are not a plain pass, the gravest first: of several, the first names the run, and the sweep.
-    pub const GRAVEST_FIRST: [Self; 7] = [
+    pub const GRAVEST_FIRST: [Self; 8] = [
         Self::Safety,
         Self::Crash,
         Self::Nondeterministic,
         Self::OverBudget,
         Self::Liveness,
         Self::Vacuous,
+        Self::Skipped,
         Self::ExpectedUnavailability,
     ];
 
     /// All of them, by exit code.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pass,
         Self::Safety,
         Self::Liveness,
@@ -62,6 +67,7 @@ impl Verdict {
         Self::Nondeterministic,
         Self::Crash,
         Self::OverBudget,
+        Self::Skipped,
     ];
 
     /// The process exit code; stable.
@@ -75,6 +81,7 @@ impl Verdict {
             Self::Nondeterministic => 14,
             Self::Crash => 15,
             Self::OverBudget => 16,
+            Self::Skipped => 17,
         }
     }
 
@@ -95,6 +102,7 @@ impl fmt::Display for Verdict {
             Self::Nondeterministic => "nondeterministic",
             Self::Crash => "crash",
             Self::OverBudget => "over budget",
+            Self::Skipped => "skipped",
         })
     }
 }
@@ -108,6 +116,6 @@ mod tests {
         let mut codes: Vec<u8> = Verdict::ALL.iter().map(|v| v.exit_code()).collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes, [0, 10, 11, 12, 13, 14, 15, 16]);
+        assert_eq!(codes, [0, 10, 11, 12, 13, 14, 15, 16, 17]);
     }
 }

@@ -66,8 +66,7 @@ pub fn run(scenario: &Scenario, options: Options, progress: &mut dyn Progress) -
     };
     let lab = Lab::of(seed, world);
     let _log = WorldLog::install(LevelFilter::INFO);
-    let outcome = Story::new(scenario, seed, lab, progress).run();
-    Outcome { engine, ..outcome }
+    Story::new(scenario, seed, lab, progress).run()
 }
 
 /// The outcome of a run that could not begin.

@@ -80,4 +80,6 @@ pub struct Active {
     pub effect: Effect,
     /// What is still to be taken back: when (never: by heal), which member it concerns, how.
     pub undo: Vec<(Option<SimTime>, usize, Undo)>,
+    /// Why it was left out, if the engine cannot express it.
+    pub skipped: Option<String>,
 }

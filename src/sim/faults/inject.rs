@@ -91,7 +91,7 @@ impl Faults {
         let undo = due(undo, fault.lasting().map(|span| lab.now() + span.0));
         let hosts = cluster.names(&members);
         let at = lab.now();
-        self.all.push(Active { fault: fault.to_string(), hosts, at, counted, effect, undo });
+        self.all.push(Active { fault: fault.to_string(), hosts, at, counted, effect, undo, skipped: None });
         self.victim.clone_from(&members);
         members
     }

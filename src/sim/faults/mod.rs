@@ -5,6 +5,7 @@
 mod active;
 mod inject;
 mod links;
+mod needs;
 mod rot;
 
 #[cfg(test)]
@@ -14,11 +15,13 @@ use std::collections::BTreeMap;
 
 pub use active::{Active, Effect, Undo};
 pub use inject::Aim;
+pub use needs::{lacking, left_out};
 
 use self::links::Layers;
 use crate::base::{HostId, SimTime};
 use crate::oracle::{Damage, FaultEffect};
 use crate::sim::cluster::{Cluster, Life};
+use crate::sim::scenario::Fault;
 use crate::world::lab::Lab;
 
 /// What was injected and what is still to be taken back.
@@ -149,6 +152,13 @@ impl Faults {
         0
     }
 
+    /// Notes a fault that the engine cannot express.
+    pub fn skip(&mut self, fault: &Fault, at: SimTime, why: String) {
+        let (fault, effect) = (fault.to_string(), Effect::Counted(0));
+        let undo = Vec::new();
+        self.all.push(Active { fault, hosts: Vec::new(), at, counted: "", effect, undo, skipped: Some(why) });
+    }
+
     /// What became of each fault so far.
     pub fn effects(&self, lab: &Lab) -> Vec<FaultEffect> {
         let told = |active: &Active| FaultEffect {
@@ -156,7 +166,7 @@ impl Faults {
             at: active.at,
             counted: active.counted.into(),
             effects: count(lab, &active.effect),
-            skipped: None,
+            skipped: active.skipped.clone(),
         };
         self.all.iter().map(told).collect()
     }

@@ -11,7 +11,7 @@ mod steps;
 use std::time::Duration;
 
 use super::cluster::{Cluster, Life, build};
-use super::faults::{Aim, Faults};
+use super::faults::{Aim, Faults, lacking, left_out};
 use super::outcome::{Outcome, Phase, PhaseTime};
 use super::progress::{FaultNews, Load, Progress};
 use super::scenario::{Fault, Scenario};
@@ -72,6 +72,9 @@ impl<'a> Story<'a> {
     pub fn new(scenario: &'a Scenario, seed: Seed, lab: Lab, progress: &'a mut dyn Progress) -> Self {
         let cluster = build(&lab, scenario, seed);
         let workload = Workload::new(scenario, &cluster);
+        let mut outcome = Outcome::new(scenario, seed);
+        outcome.engine = lab.world.kind();
+        outcome.notes.extend(left_out(&*lab.world, scenario));
         Self {
             scenario,
             seed,
@@ -82,7 +85,7 @@ impl<'a> Story<'a> {
             core: CoreWatch::default(),
             workload,
             progress,
-            outcome: Outcome::new(scenario, seed),
+            outcome,
             chance: seed.stream("story", 0),
             restarts: Vec::new(),
             goals: Vec::new(),
@@ -223,6 +226,12 @@ impl<'a> Story<'a> {
     }
 
     fn inject(&mut self, fault: &Fault) {
+        if let Some(why) = lacking(&*self.lab.world, fault) {
+            let text = format!("{fault} skipped: {why}");
+            self.lab.world.record(None, Kind::Harness { what: "fault", text });
+            self.faults.skip(fault, self.now(), why);
+            return;
+        }
         let aim = Aim { leader: self.watch.last_leader(), chance: &mut self.chance };
         let leader = self.watch.last_leader();
         let members = self.faults.inject(&self.lab, &mut self.cluster, fault, aim);
