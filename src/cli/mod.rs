@@ -19,6 +19,10 @@ mod run;
 
 mod check;
 
+mod compare;
+
+mod engines;
+
 mod list;
 
 mod schema;
@@ -62,6 +66,8 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Compare(compare::Args),
+    Engines(engines::Args),
     List(list::Args),
     Schema(schema::Args),
 }
@@ -74,6 +80,8 @@ pub fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Engines(args) => engines::run(&args),
         Command::List(args) => list::run(&args),
         Command::Schema(args) => schema::run(&args),
     };

@@ -198,6 +198,14 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
     })
 }
 
+/// Prints a value as one line of JSON.
+pub fn json(value: &impl serde::Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => out(&format!("{text}\n")),
+        Err(error) => err(&format!("error: this cannot be written as JSON: {error}\n")),
+    }
+}
+
 /// Does `work` for every item on `jobs` threads and hands each result to `done` as it comes.
 pub fn each<T: Send, R: Send>(items: Vec<T>, jobs: usize, work: impl Fn(T) -> R + Sync, mut done: impl FnMut(R)) {
     let queue = std::sync::Mutex::new(items.into_iter());

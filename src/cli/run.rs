@@ -66,7 +66,7 @@ pub struct Args {
 
 /// How outcomes are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     /// A report for people.
     Text,
     /// One line of JSON per run.
@@ -113,7 +113,7 @@ fn one(scenario: &Scenario, args: &Args) -> u8 {
         })
     };
     match args.format {
-        Format::Json => json(&outcome),
+        Format::Json => os::json(&outcome),
         Format::Text if args.quiet => os::out(report::ending(&outcome, &os::program(), os::out_paint()).trim_start()),
         Format::Text => os::out(&report::report(&outcome, &os::program(), os::out_paint())),
     }
@@ -137,13 +137,6 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
 }
 
-fn json(outcome: &Outcome) {
-    match serde_json::to_string(outcome) {
-        Ok(text) => os::out(&format!("{text}\n")),
-        Err(error) => os::err(&format!("error: the outcome cannot be written as JSON: {error}\n")),
-    }
-}
-
 fn many(scenario: &Scenario, seeds: Seeds, args: &Args) -> u8 {
     let seeds = seeds.all();
     let bar = bar(seeds.len(), args.quiet);
@@ -155,7 +148,7 @@ fn many(scenario: &Scenario, seeds: Seeds, args: &Args) -> u8 {
     let one = |seed| children::run(&trial(seed), None, &Surroundings::default(), limit);
     os::each(seeds, jobs, one, |outcome| {
         if args.format == Format::Json {
-            json(&outcome);
+            os::json(&outcome);
         }
         if !outcome.as_declared() {
             bad += 1;

@@ -12,4 +12,6 @@ pub mod sweep;
 
 pub mod snapshot;
 
+pub mod engines;
+
 pub use paint::Paint;

@@ -54,6 +54,9 @@ pub struct Outcome {
     pub events: u64,
     /// Simulated time at the end.
     pub ended: SimTime,
+    /// Hash of names, kinds and lengths in the final tree; none if there was no final scan.
+    #[serde(default)]
+    pub final_state: Option<Digest>,
     /// Hash of the whole trace.
     pub trace_hash: Digest,
 }
@@ -178,6 +181,7 @@ impl Outcome {
             escapes: Escapes::default(),
             events: 0,
             ended: SimTime::ZERO,
+            final_state: None,
             trace_hash: Digest::default(),
         }
     }
@@ -266,6 +270,7 @@ pub(crate) mod tests {
             escapes: Escapes { getrandom: 2, clock: 0 },
             events: 123_456,
             ended: SimTime::from_secs(130),
+            final_state: Some(Digest(41)),
             trace_hash: Digest(42),
         }
     }

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use stormglass::oracle::Verdict;
 use stormglass::sim::outcome::Outcome;
+use stormglass::world::engine::EngineKind;
 
 fn stormglass(args: &[&str]) -> Output {
     #[expect(clippy::disallowed_methods, reason = "a test of the built program starts it")]
@@ -77,6 +78,29 @@ fn every_scenario_in_the_folder_is_listed_and_sound() {
         assert!(text(&output.stdout).contains(&format!("scenarios/{name}.yaml\n")), "{name}");
     }
     assert!(!text(&output.stdout).contains("manifests"));
+}
+
+#[test]
+fn the_readme_has_the_table_of_engines() {
+    let table = stormglass::report::engines::capabilities();
+    let output = stormglass(&["engines"]);
+    assert!(text(&output.stdout).starts_with(&table));
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&format!("```text\n{table}```\n")), "paste this into the README:\n{table}");
+}
+
+#[test]
+fn an_engine_that_is_not_built_is_refused_with_what_to_do() {
+    for kind in EngineKind::ALL.into_iter().filter(|kind| kind.available().is_err()) {
+        for command in [&["run"][..], &["check"], &["compare", "--engines"]] {
+            let option = if command.len() == 1 { "--engine" } else { "--seeds=0..1" };
+            let last = if command.len() == 1 { vec![option, kind.name()] } else { vec![kind.name(), option] };
+            let output = stormglass(&[&[command[0], "goosefs-leader-crash"], &command[1..], &last].concat());
+            assert_eq!(output.status.code(), Some(2), "{command:?}");
+            assert!(text(&output.stderr).contains(&kind.available().unwrap_err().to_string()), "{command:?}");
+        }
+    }
+    assert_eq!(stormglass(&["run", "goosefs-leader-crash", "--engine", "tokio"]).status.code(), Some(2));
 }
 
 #[test]

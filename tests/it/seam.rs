@@ -1,8 +1,10 @@
 //! openraft's own conformance suite for runtimes, on the seam inside a world.
 
 use openraft::testing::runtime::Suite;
-use stormglass::base::{Seed, SimTime};
+use stormglass::base::{Seed, SimTime, lock};
+use stormglass::rt::interpose;
 use stormglass::rt::raft::Seam;
+use stormglass::rt::time::{Duration, sleep};
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 
@@ -63,4 +65,33 @@ fn the_seam_passes_openrafts_suite_in_a_world() {
         assert_eq!(lab.world.panics(), []);
         assert_eq!(rx.try_recv(), Ok("all"));
     }
+}
+
+/// Also where madsim is linked, which replaces the same symbols of the C library.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test is a library that asks the system")]
+fn a_library_that_asks_the_system_is_answered_by_the_world() {
+    use rand::TryRng;
+    let ask = || {
+        let lab = Lab::new(Seed(1), Glass::plain(Seed(1)));
+        let host = lab.world.add_host("a", [10, 0, 0, 1].into());
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let tell = seen.clone();
+        interpose::begin(Seed(1));
+        let program = async move {
+            sleep(Duration::from_secs(1_000)).await;
+            let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            assert_eq!(wall, stormglass::rt::time::wall());
+            let mut bytes = [0; 16];
+            rand::rngs::SysRng.try_fill_bytes(&mut bytes).unwrap();
+            lock(&tell).push(bytes);
+        };
+        lab.world.start(host, "p", Box::pin(program)).unwrap();
+        lab.world.run_until(SimTime::from_secs(2_000));
+        assert_eq!(lab.world.panics(), []);
+        (interpose::end(), lock(&seen).clone())
+    };
+    let (counted, bytes) = ask();
+    assert_eq!((counted, bytes.len()), ((1, 1), 1));
+    assert_eq!(ask(), (counted, bytes), "the seed's stream, not the kernel's");
 }

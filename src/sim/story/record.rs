@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::{End, Story};
 use crate::oracle::history::{Answer, BytesSeen, Call};
-use crate::oracle::{BlockObservation, Bounds, Goal, Health, RunRecord, Setup, WorkerObservation, judge};
+use crate::oracle::{BlockObservation, Bounds, FinalTree, Goal, Health, RunRecord, Setup, WorkerObservation, judge};
 use crate::rt::interpose;
 use crate::sim::cluster::{BlockFile, block_files};
 use crate::sim::outcome::{Escapes, Outcome, Table};
 use crate::sim::scenario::target::Role;
 use crate::stack::observe::Role as Raft;
 use crate::stack::wire::BlockId;
+use crate::trace::{Digest, Rolling};
 
 impl Story<'_> {
     /// Runs the story, judges it, and gives the outcome.
@@ -129,6 +130,7 @@ impl Story<'_> {
         outcome.escapes = Escapes { getrandom, clock };
         outcome.events = self.lab.world.events();
         outcome.ended = self.now();
+        outcome.final_state = self.final_tree.as_ref().map(hash);
         outcome.trace_hash = self.lab.world.digest();
         if let Err(error) = self.lab.world.finish_trace() {
             outcome.notes.push(format!("the trace file is not whole: {error}"));
@@ -165,6 +167,16 @@ impl Story<'_> {
         };
         Table { title: "masters".into(), columns, rows: self.cluster.of(Role::Master).map(row).collect() }
     }
+}
+
+/// Of what clients see of a tree: no inodes, no versions, which depend on the order of operations.
+fn hash(tree: &FinalTree) -> Digest {
+    let mut rolling = Rolling::default();
+    for (path, seen) in &tree.entries {
+        rolling.bytes(path.as_bytes());
+        rolling.word(seen.length << 2 | u64::from(seen.dir) << 1 | u64::from(seen.completed));
+    }
+    rolling.digest()
 }
 
 #[cfg(test)]
