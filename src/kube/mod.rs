@@ -19,6 +19,10 @@ mod query;
 
 pub mod clock;
 
+pub mod scheduler;
+
+pub mod volume;
+
 pub mod fluid;
 
 pub mod controllers;
