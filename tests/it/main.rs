@@ -8,6 +8,7 @@ mod conformance;
 mod determinism;
 mod journal;
 mod kube_api;
+mod kube_rules;
 mod live;
 mod log_store;
 mod masters;
