@@ -111,6 +111,11 @@ impl Cache {
         }
     }
 
+    /// Whether the pod's binding is under way.
+    pub fn is_assumed(&self, key: &Key) -> bool {
+        self.assumed.contains_key(key)
+    }
+
     /// Whether the pod has a node, by the API or by assumption.
     pub fn has(&self, key: &Key) -> bool {
         self.placed.contains_key(key)

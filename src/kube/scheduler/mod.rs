@@ -35,4 +35,11 @@ pub mod queue;
 
 pub mod cache;
 
+pub mod tell;
+
+pub mod bind;
+
+mod run;
+
 pub use config::SchedulerConfig;
+pub use run::run;

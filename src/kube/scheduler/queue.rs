@@ -139,6 +139,11 @@ impl Queue {
         due.min().unwrap_or(SimTime::NEVER)
     }
 
+    /// The pod of that name as it is known.
+    pub fn get(&self, key: &Key) -> Option<&Arc<PodInfo>> {
+        self.entries.get(key).map(|entry| &entry.pod)
+    }
+
     /// Where a pod is, and how often it was tried.
     pub fn room(&self, key: &Key) -> Option<(Room, u32)> {
         self.entries.get(key).map(|entry| (entry.room, entry.attempts))
