@@ -20,16 +20,25 @@ pub enum Bug {
     UnverifiedBlock,
     /// A worker acknowledges a written block that it has not synced.
     UnsyncedBlock,
+    /// Fluid's fuse recovery does not hold the lock that an unpublish holds (F-08).
+    RecoveryWithoutLock,
+    /// A restarted kubelet does not look for containers that run already (K-01): one identity, two processes.
+    KubeletForgetsContainers,
+    /// A restarted kubelet takes a container's readiness over without comparing the container's id (K-15).
+    InheritedReadiness,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::AckBeforeDurable,
         Self::StandbyReads,
         Self::RetryCacheForgets,
         Self::UnverifiedBlock,
         Self::UnsyncedBlock,
+        Self::RecoveryWithoutLock,
+        Self::KubeletForgetsContainers,
+        Self::InheritedReadiness,
     ];
 
     /// Its name in scenario files.
@@ -40,6 +49,9 @@ impl Bug {
             Self::RetryCacheForgets => "retry-cache-forgets",
             Self::UnverifiedBlock => "unverified-block",
             Self::UnsyncedBlock => "unsynced-block",
+            Self::RecoveryWithoutLock => "recovery-without-lock",
+            Self::KubeletForgetsContainers => "kubelet-forgets-containers",
+            Self::InheritedReadiness => "inherited-readiness",
         }
     }
 

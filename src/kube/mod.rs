@@ -23,6 +23,12 @@ pub mod scheduler;
 
 pub mod volume;
 
+pub mod runtime;
+
+pub mod csi;
+
+pub mod kubelet;
+
 pub mod fluid;
 
 pub mod controllers;
