@@ -9,6 +9,7 @@ mod determinism;
 mod journal;
 mod kube_api;
 mod kube_rules;
+mod kubelet;
 mod live;
 mod log_store;
 mod masters;

@@ -26,6 +26,7 @@ mod adopt;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
@@ -177,6 +178,11 @@ impl PodMachine {
     /// Its status, as of the last step.
     pub fn status(&self) -> &PodStatus {
         &self.status
+    }
+
+    /// The pod's address, while it has a network.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.sandbox().map(|sandbox| sandbox.ip)
     }
 
     /// The container at a slot.
