@@ -31,7 +31,6 @@ const API: &str = "apiserver:6443";
 /// An API server and two nodes.
 struct Stage {
     lab: Lab,
-    server: Arc<ApiServer>,
     user: HostId,
     hosts: Vec<HostId>,
     machines: Vec<Double>,
@@ -49,12 +48,12 @@ impl Stage {
         let master = lab.world.add_host("apiserver", [10, 0, 0, 100].into());
         let user = lab.world.add_host("user", [10, 0, 0, 101].into());
         let server = ApiServer::new(Kinds::builtin(), ApiServerConfig::default(), Seed(seed));
-        let program = server.clone().run(SocketAddr::from(([10, 0, 0, 100], 6443)));
+        let program = server.run(SocketAddr::from(([10, 0, 0, 100], 6443)));
         lab.world.start(master, "kube-apiserver", Box::pin(async move { program.await.unwrap() })).unwrap();
         let hosts: Vec<_> = (0..2u8).map(|n| lab.world.add_host(&node(n.into()), [10, 0, 0, n].into())).collect();
         let machines = (0..2).map(|n| Double::new(n, plays)).collect();
         let shutdown = watch::channel(false).0;
-        let mut stage = Self { lab, server, user, hosts, machines, kubelets: Vec::new(), shutdown };
+        let mut stage = Self { lab, user, hosts, machines, kubelets: Vec::new(), shutdown };
         stage.kubelets = (0..2).map(|n| stage.start_kubelet(n)).collect();
         stage.run_until(2);
         stage
@@ -238,12 +237,14 @@ fn deletion_is_graceful_and_frees_the_name_last() {
     assert!((9..=11).contains(&(at("Kill hard") - at("Term hard"))), "{log:?}");
     assert!(!log.iter().any(|(_, what)| what == "Kill soft"), "{log:?}");
 
-    // A forced deletion frees the name at once, and the process ends a second later.
+    // A forced deletion frees the name at once; the process has its grace, as upstream's.
     stage.create("hard", 0, "stubborn:1", json!({}), json!({}));
     stage.run_until(from + 25);
     stage.delete("hard", Some(0));
     assert!(stage.pod("hard").is_none());
-    stage.run_until(from + 30);
+    stage.run_until(from + 45);
+    assert_eq!(stage.machines[0].immortal().len(), 1);
+    stage.run_until(from + 60);
     assert_eq!(stage.machines[0].immortal(), []);
 }
 

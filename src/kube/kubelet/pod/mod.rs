@@ -41,7 +41,7 @@ use crate::rt::time::Duration;
 
 /// Grace of a pod whose spec names none: 30 s.
 const GRACE: Duration = Duration::from_secs(30);
-/// Whatever a deletion asks for, containers get that long: 1 s (`calculateEffectiveGracePeriod`).
+/// Whatever is asked for, containers get that long: 1 s.
 const GRACE_LEAST: Duration = Duration::from_secs(1);
 
 /// Where a pod is.
@@ -204,9 +204,12 @@ impl PodMachine {
         RestartPolicy::new(spec(&self.pod).and_then(|s| s.restart_policy.as_deref()))
     }
 
+    /// Upstream's `calculateEffectiveGracePeriod`: a deletion without grace frees the name at once, and yet the containers
+    /// have all the grace of the spec.
     fn grace(&self) -> Duration {
         let own = spec(&self.pod).and_then(|s| seconds(s.termination_grace_period_seconds)).unwrap_or(GRACE);
-        seconds(self.pod.metadata.deletion_grace_period_seconds).unwrap_or(own).max(GRACE_LEAST)
+        let asked = seconds(self.pod.metadata.deletion_grace_period_seconds).filter(|asked| !asked.is_zero());
+        asked.unwrap_or(own).max(GRACE_LEAST)
     }
 
     fn sandbox(&self) -> Option<&Sandbox> {

@@ -377,7 +377,7 @@ fn deletion_is_hook_then_term_then_kill_then_clean_up_then_the_object() {
 }
 
 #[test]
-fn a_second_deletion_shortens_the_grace_and_a_removal_leaves_a_second() {
+fn a_second_deletion_shortens_the_grace_and_a_removal_does_not() {
     let mut stage = Stage::new(pod(&[], &["a"], "Always"), &[]);
     stage.run_until(10);
     stage.delete(30);
@@ -391,7 +391,7 @@ fn a_second_deletion_shortens_the_grace_and_a_removal_leaves_a_second() {
     stage.delete(0);
     stage.tell(PodEvent::Removed);
     stage.run_until(60);
-    assert_eq!(stage.log[1..], [(10, "Term a-0".into()), (11, "Kill a-0".into())]);
+    assert_eq!(stage.log[1..], [(10, "Term a-0".into()), (40, "Kill a-0".into())], "upstream's, too");
     assert!(!stage.deleted && stage.machine.is_gone(), "the object is gone already");
 }
 
@@ -414,6 +414,68 @@ fn an_evicted_and_an_overdue_pod_fail_and_stay_until_deleted() {
     assert_eq!(stage.phase(), "Running");
     stage.run_until(100);
     assert_eq!((stage.phase(), stage.machine.status().reason.as_deref()), ("Failed", Some("DeadlineExceeded")));
+}
+
+#[test]
+fn a_restarted_kubelet_takes_over_what_runs_and_judges_what_ended() {
+    use crate::base::planted::{Bug, plant};
+    use crate::kube::runtime::{ContainerRecord, SandboxStatus};
+    let mut probed = pod(&[], &["a"], "Always");
+    probed.spec.as_mut().unwrap().containers[0].readiness_probe = Some(probe(10));
+    let mut stage = Stage::new(probed, &[]);
+    stage.run_until(20);
+    let mut seen = (**stage.machine.pod()).clone();
+    seen.status = Some(stage.machine.status().clone());
+    let (now, exit) = (moment(100), |code| Exit {
+        code,
+        reason: ExitReason::Error,
+        finished: moment(90).wall,
+        message: String::new(),
+    });
+    let adopt = |id: &str, exit: Option<Exit>, ready| {
+        let sandbox = Sandbox { id: SandboxId("s0".into()), pod: pod_id(&seen), attempt: 0, ip: [10, 1, 0, 1].into() };
+        let record = ContainerRecord {
+            id: ContainerId(id.into()),
+            name: "a".into(),
+            attempt: 3,
+            image: "app:1".into(),
+            started: moment(1).wall,
+            exit,
+        };
+        let found = [SandboxStatus { sandbox, ready, containers: vec![record] }];
+        let machine = PodMachine::new(PodConfig::default(), Arc::new(seen.clone()), String::new(), now);
+        let (mut machine, plan) = machine.adopt(&found, now);
+        let step = machine.step(now);
+        assert!(
+            !step.actions.iter().any(|a| matches!(a, Action::Start { .. } | Action::Pull(_))),
+            "volumes come first"
+        );
+        (machine.status().container_statuses.as_ref().unwrap()[0].clone(), plan.actions)
+    };
+    let (row, watches) = adopt("a-0", None, true);
+    assert_eq!((row.ready, row.restart_count, watches.len()), (true, 3, 1), "the same container is as ready as it was");
+    let (row, _) = adopt("a-1", None, true);
+    assert!(!row.ready, "another container must show that it is ready (K-15)");
+    let planted = plant(&[Bug::InheritedReadiness]).unwrap();
+    assert!(adopt("a-1", None, true).0.ready);
+    drop(planted);
+    let (row, watches) = adopt("a-0", Some(exit(1)), true);
+    assert_eq!((row.last_state.unwrap().terminated.unwrap().exit_code, watches.len()), (1, 0));
+    // Lost with the node: the runtime knows nothing.
+    let machine = PodMachine::new(PodConfig::default(), Arc::new(seen.clone()), String::new(), now);
+    let (mut machine, _) = machine.adopt(&[], now);
+    machine.step(now);
+    let row = machine.status().container_statuses.as_ref().unwrap()[0].clone();
+    let end = row.last_state.unwrap().terminated.unwrap();
+    assert_eq!((end.exit_code, end.reason.as_deref()), (255, Some("Unknown")));
+    // A final phase stays, whatever is found.
+    let mut over = seen.clone();
+    over.status.as_mut().unwrap().phase = Some("Succeeded".into());
+    let machine = PodMachine::new(PodConfig::default(), Arc::new(over), String::new(), now);
+    let (mut machine, _) = machine.adopt(&[], now);
+    let plan = machine.step(now);
+    assert_eq!(machine.status().phase.as_deref(), Some("Succeeded"));
+    assert_eq!(plan.actions, [Action::UnmountVolumes]);
 }
 
 fn play() -> impl Strategy<Value = Play> {
@@ -456,7 +518,8 @@ proptest! {
         let mut stage = Stage::new(pod, &named);
         stage.run_until(at);
         stage.delete(grace);
-        stage.run_until(at + grace.max(1) as u64 + 5);
+        let longest = if grace == 0 { 30 } else { grace as u64 };
+        stage.run_until(at + longest + 5);
         prop_assert!(stage.deleted && stage.running.is_empty() && stage.machine.is_gone(), "{:?}", stage.log);
     }
 }
