@@ -116,7 +116,10 @@ impl FluidPlugin {
 
     /// The recovery loop; returns at once if the feature gate is off.
     pub async fn run_recovery(self) {
-        while self.config.recovery {
+        if !self.config.recovery {
+            return;
+        }
+        loop {
             sleep(self.config.recovery_period).await;
             if let Err(error) = self.recover().await {
                 tracing::warn!(%error, "fuse recovery");

@@ -57,10 +57,11 @@ pub fn requests(pod: &PodSpec) -> Capacity {
 /// # Errors
 /// The refusal.
 pub fn admit(pod: &Pod, node: &Node, allocatable: Capacity, others: &[Capacity]) -> Result<(), Refusal> {
+    type Of = fn(&Capacity) -> u64;
     let Some(spec) = &pod.spec else { return Ok(()) };
-    let used = |of: fn(&Capacity) -> u64| others.iter().map(of).fold(0u64, u64::saturating_add);
+    let used = |of: Of| others.iter().map(of).fold(0u64, u64::saturating_add);
     let wants = requests(spec);
-    let rows: [(&str, fn(&Capacity) -> u64); 4] = [
+    let rows: [(&str, Of); 4] = [
         ("pods", |c| c.pods),
         ("cpu", |c| c.cpu_milli),
         ("memory", |c| c.memory),

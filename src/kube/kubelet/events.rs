@@ -44,9 +44,12 @@ impl Events {
     }
 }
 
+/// Uid and name of what it is about, reason, message.
+type Key = (Option<String>, Option<String>, String, String);
+
 /// Tells the API server of notices until all recorders are gone. `component` and `node` say who tells.
 pub async fn run(client: Client, mut notices: mpsc::UnboundedReceiver<Notice>, component: String, node: String) {
-    let mut known: BTreeMap<(Option<String>, Option<String>, String, String), (String, i32)> = BTreeMap::new();
+    let mut known: BTreeMap<Key, (String, i32)> = BTreeMap::new();
     let mut serial = 0u64;
     while let Some(notice) = notices.recv().await {
         let object = notice.object.clone();

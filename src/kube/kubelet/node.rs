@@ -26,10 +26,10 @@ pub const LEASE_NAMESPACE: &str = "kube-node-lease";
 
 fn quantities(capacity: Capacity) -> BTreeMap<String, Quantity> {
     let cpu = match capacity.cpu_milli {
-        milli if milli % 1000 == 0 => (milli / 1000).to_string(),
+        milli if milli.is_multiple_of(1000) => (milli / 1000).to_string(),
         milli => format!("{milli}m"),
     };
-    let kibi = |bytes: u64| if bytes % 1024 == 0 { format!("{}Ki", bytes / 1024) } else { bytes.to_string() };
+    let kibi = |bytes: u64| if bytes.is_multiple_of(1024) { format!("{}Ki", bytes / 1024) } else { bytes.to_string() };
     [
         ("cpu", cpu),
         ("memory", kibi(capacity.memory)),

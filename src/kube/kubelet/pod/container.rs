@@ -192,16 +192,16 @@ impl ContainerMachine {
     }
 
     fn pull(&mut self, slot: Slot, now: Moment, plan: &mut Plan) {
-        if let Some((failed, message)) = &self.pull_failed {
-            if let Some(until) = self.pull.until(*failed).filter(|until| *until > now.mono) {
-                let message = format!("Back-off pulling image \"{}\": ErrImagePull: {message}", self.image());
-                plan.normal("BackOff", format!("Back-off pulling image \"{}\"", self.image()));
-                plan.warn("Failed", "Error: ImagePullBackOff");
-                plan.look_at(until);
-                self.state =
-                    State::Waiting { reason: Some("ImagePullBackOff"), message: Some(message), retry: Some(until) };
-                return;
-            }
+        if let Some((failed, message)) = &self.pull_failed
+            && let Some(until) = self.pull.until(*failed).filter(|until| *until > now.mono)
+        {
+            let message = format!("Back-off pulling image \"{}\": ErrImagePull: {message}", self.image());
+            plan.normal("BackOff", format!("Back-off pulling image \"{}\"", self.image()));
+            plan.warn("Failed", "Error: ImagePullBackOff");
+            plan.look_at(until);
+            self.state =
+                State::Waiting { reason: Some("ImagePullBackOff"), message: Some(message), retry: Some(until) };
+            return;
         }
         self.state = State::Pulling;
         plan.push(Action::Pull(slot));
@@ -338,8 +338,7 @@ impl ContainerMachine {
         slot: Slot,
         now: Moment,
         id: &ContainerId,
-        kind: ProbeKind,
-        answer: &Probed,
+        (kind, answer): (ProbeKind, &Probed),
         grace: Duration,
         plan: &mut Plan,
     ) {

@@ -290,7 +290,7 @@ impl PodMachine {
                 container.started(slot, now, result, plan);
             }
             PodEvent::Exited(_, id, exit) => container.exited(now, &id, &exit),
-            PodEvent::Probed(_, id, kind, answer) => container.probed(slot, now, &id, kind, &answer, grace, plan),
+            PodEvent::Probed(_, id, kind, answer) => container.probed(slot, now, &id, (kind, &answer), grace, plan),
             PodEvent::PreStopped(_, id) => container.pre_stopped(now, &id, plan),
             PodEvent::PostStartFailed(_, id, message) if container.id() == Some(&id) => {
                 plan.warn("FailedPostStartHook", format!("PostStartHook failed: {message}"));

@@ -201,13 +201,13 @@ mod tests {
         let mut volume = Volume { name: "v".into(), ..Volume::default() };
         let refused = kind(&volume, "ns", &Found::default()).unwrap_err();
         assert!(refused.contains("volume v"), "{refused}");
-        volume.empty_dir = Some(EmptyDirVolumeSource { medium: Some("Memory".into()), size_limit: None });
+        volume.empty_dir = Some(EmptyDirVolumeSource { medium: Some("Memory".into()), ..Default::default() });
         assert_eq!(kind(&volume, "ns", &Found::default()), Ok(VolumeKind::EmptyDir { memory: true, limit: None }));
     }
 
     #[test]
     fn config_maps_and_secrets_become_files_or_say_what_is_missing() {
-        let item = |key: &str| KeyToPath { key: key.into(), path: "dir/file".into(), mode: None };
+        let item = |key: &str| KeyToPath { key: key.into(), path: "dir/file".into(), ..KeyToPath::default() };
         let source = |optional, items| ConfigMapVolumeSource {
             name: "m".into(),
             optional,
