@@ -8,7 +8,7 @@ use super::host::{Host, VolumeHost};
 use super::mount::MountError;
 
 /// Driver's name, if the cluster does not say another.
-pub const DISK_DRIVER: &str = "disk.csi.stormglass.io";
+pub const DISK_DRIVER: &str = "disk.csi.stormglass.dev";
 
 /// Mounts attached disks.
 pub struct DiskDriver {
