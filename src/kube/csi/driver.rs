@@ -43,7 +43,7 @@ pub struct Stage {
     pub volume: CsiVolume,
     /// The node's global mount of the volume.
     pub staging: String,
-    /// The device that attaching gave; none for a driver that needs no attaching.
+    /// The device that attaching gave, or the volume's handle if it gave no name; none for a driver that needs none.
     pub device: Option<String>,
 }
 

@@ -22,7 +22,7 @@ pub type Host = Arc<dyn VolumeHost>;
 pub trait VolumeHost: Send + Sync {
     /// The mount table, oldest first, and for each mount whether it answers (`false`: `ENOTCONN`).
     fn mounts(&self) -> Mounted<'_, Vec<(Mount, bool)>>;
-    /// Mounts the file system of an attached device, made on first use.
+    /// Mounts the file system of an attached device (its path, or the handle of its volume), made on first use.
     ///
     /// # Errors
     /// [`MountError::NotFound`] if the device is not attached to this node.

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Volume};
+use k8s_openapi::api::core::v1::{
+    AttachedVolume, ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Volume,
+};
 
 use super::book::{Next, VolumeBook};
 use super::resolve::{Found, Needs, VolumeKind, kind, needs};
@@ -132,7 +134,12 @@ impl VolumeManager {
     /// The node's object changed.
     pub fn node_changed(&self, node: &Node) {
         let list = node.status.iter().flat_map(|s| s.volumes_attached.iter().flatten());
-        let attached = list.map(|v| (v.name.clone(), v.device_path.clone())).collect();
+        // The attacher of a CSI volume gives no path: the driver finds the device by the volume's handle.
+        let device = |v: &AttachedVolume| match v.name.rsplit_once('^') {
+            Some((_, handle)) if v.device_path.is_empty() => handle.to_owned(),
+            _ => v.device_path.clone(),
+        };
+        let attached = list.map(|v| (v.name.clone(), device(v))).collect();
         lock(&self.state).book.attached(attached);
         self.changed.send_modify(|n| *n = n.wrapping_add(1));
     }
