@@ -45,12 +45,13 @@ impl Opinion {
         let failover = |f: &crate::sim::outcome::Failover| f.new_leader_at.map(|at| at.since(f.killed_at));
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         let broken = outcome.oracles.iter().filter(|oracle| oracle.violations > 0);
+        let acked = outcome.counters.iter().filter(|(name, _)| name.ends_with(".acked"));
         let skipped = outcome.faults.iter().filter_map(|f| f.skipped.as_ref().map(|why| format!("{}: {why}", f.fault)));
         Self {
             engine: outcome.engine,
             verdict: outcome.verdict,
             failovers_ms: outcome.failovers.iter().filter_map(failover).map(ms).collect(),
-            acked: outcome.counters.get("operations.acked").copied().unwrap_or_default(),
+            acked: acked.map(|(_, count)| count).sum(),
             final_state: outcome.final_state,
             broken: broken.map(|oracle| oracle.id.clone()).collect(),
             skipped: skipped.collect(),
