@@ -24,6 +24,8 @@ impl WorldLog {
     #[must_use = "logging ends when the guard is dropped"]
     pub fn install(level: LevelFilter) -> tracing::subscriber::DefaultGuard {
         let heard = Targets::new().with_target("stormglass", level).with_default(LevelFilter::WARN.min(level));
+        // An engine's own log is no part of its world; madsim has a span for every task.
+        let heard = heard.with_target("madsim", LevelFilter::OFF);
         tracing::subscriber::set_default(Registry::default().with(Self.with_filter(heard)))
     }
 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::capability::Row;
 use super::glass::net::config::NetConfig;
 use super::glass::{self, Glass};
+#[cfg(all(feature = "second-opinions", madsim))]
+use super::madsim::Madsim;
 #[cfg(feature = "second-opinions")]
 use super::turmoil::Turmoil;
 use super::{Budget, Schedule, World};
@@ -124,6 +126,9 @@ pub fn build(kind: EngineKind, plan: Plan) -> Result<Rc<dyn World>, Unavailable>
         EngineKind::Glass => Ok(Rc::new(Glass::new(seed, schedule, budget, NetConfig::default(), trace))),
         #[cfg(feature = "second-opinions")]
         EngineKind::Turmoil => Ok(Rc::new(Turmoil::new(seed, super::turmoil::TICK, budget, trace))),
+        #[cfg(all(feature = "second-opinions", madsim))]
+        EngineKind::Madsim => Ok(Rc::new(Madsim::new(seed, budget, trace))),
+        #[cfg(not(all(feature = "second-opinions", madsim)))]
         other => Err(Unavailable::NotBuilt(other)),
     }
 }

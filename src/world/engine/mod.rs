@@ -9,6 +9,8 @@ mod hosts;
 pub mod kind;
 mod latency;
 mod link;
+#[cfg(all(feature = "second-opinions", madsim))]
+pub mod madsim;
 pub mod opinions;
 #[cfg(feature = "second-opinions")]
 pub mod turmoil;
