@@ -7,6 +7,9 @@
 mod error;
 mod http;
 mod informer;
+mod lease;
+mod queue;
+mod recorder;
 mod watch;
 
 use std::sync::Arc;
@@ -26,7 +29,10 @@ use super::kind::{ApiObject, ObjectKey};
 use super::query;
 use crate::rt::time::Duration;
 pub use error::ApiError;
-pub use informer::{Informer, InformerEvent};
+pub use informer::{Changes, Informer, InformerEvent};
+pub use lease::{Election, ElectionConfig, LostLease};
+pub use queue::{QueueConfig, WorkQueue};
+pub use recorder::{EventRecorder, EventType, RecorderConfig};
 pub use watch::{Watch, WatchError};
 
 pub use super::store::Patch;

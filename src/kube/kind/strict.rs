@@ -233,7 +233,7 @@ mod tests {
         let rows = [
             (json!({"spec": {"hostNetwork": "yes"}}), "spec.hostNetwork: expected a boolean, found a text"),
             (json!({"spec": {"containers": {}}}), "spec.containers: expected a sequence, found an object"),
-            (json!({"kind": "Node"}), "kind: expected Pod"),
+            (json!({"kind": "Node"}), "expected Pod"),
             (
                 json!({"spec": {"containers": [{"name": "a", "ports": [{"containerPort": true}]}]}}),
                 "spec.containers[0].ports[0].containerPort: expected i32, found a boolean",
