@@ -15,6 +15,8 @@ pub mod apiserver;
 
 pub mod client;
 
+pub mod kubectl;
+
 mod query;
 
 pub mod clock;

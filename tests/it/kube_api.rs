@@ -13,6 +13,7 @@ use stormglass::base::{HostId, Seed, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
 use stormglass::kube::client::{Client, Informer, Patch};
 use stormglass::kube::kind::Kinds;
+use stormglass::kube::kubectl::Kubectl;
 use stormglass::rt::time::{Instant, sleep};
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
@@ -178,4 +179,90 @@ fn a_request_without_an_answer_is_given_up() {
     let (took, transport, message) = lock(&out).take().unwrap();
     assert!(transport, "{message}");
     assert!(took >= Duration::from_secs(30) && took < Duration::from_secs(40), "{took:?}: {message}");
+}
+
+/// The session of the second document's failover, as far as it needs no controller.
+#[test]
+fn kubectl_prints_what_users_know() {
+    const MANIFEST: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata:\n  a: b\n---\napiVersion: v1\n\
+        kind: Secret\nmetadata:\n  name: keys\nstringData:\n  id: swordfish\n";
+    let session = [
+        ("get pods", "No resources found in default namespace.\n"),
+        ("create -f all.yaml", "configmap/settings created\nsecret/keys created\n"),
+        ("apply -f all.yaml", "configmap/settings unchanged\nsecret/keys unchanged\n"),
+        (
+            "get cm,secret",
+            "NAME                 DATA   AGE\nconfigmap/settings   1      0s\nNAME          TYPE     DATA   AGE\nsecret/keys   Opaque   1      0s\n",
+        ),
+        ("get secret keys -o jsonpath={.data.id}", "<hidden>"),
+        ("get nodes", "NAME   STATUS    ROLES    AGE   VERSION\nn1     Unknown   <none>   0s    \n"),
+        ("taint nodes n1 disk=slow:NoSchedule", "node/n1 tainted\n"),
+        (
+            "taint nodes n1 disk=slow:NoSchedule",
+            "! error: node n1 already has disk taint(s) with same effect(s) and --overwrite is false",
+        ),
+        ("get node n1 -o jsonpath={.spec.taints[*].key}", "disk"),
+        ("taint nodes n1 disk-", "node/n1 untainted\n"),
+        ("label node n1 zone=a", "node/n1 labeled\n"),
+        ("get nodes -l zone=a -o name", "node/n1\n"),
+        ("cordon n1", "node/n1 cordoned\n"),
+        ("cordon n1", "node/n1 already cordoned\n"),
+        ("uncordon n1", "node/n1 uncordoned\n"),
+        (
+            "get pod a -o wide",
+            "NAME   READY   STATUS    RESTARTS   AGE   IP       NODE   NOMINATED NODE   READINESS GATES\na      0/1     Pending   0          0s    <none>   n1     <none>           <none>\n",
+        ),
+        (
+            "drain n1",
+            "node/n1 cordoned\n! error: unable to drain node \"n1\" due to error: [cannot delete Pods that declare no controller (use --force to override): default/a]",
+        ),
+        ("delete pod a --wait=false", "pod \"a\" deleted\n"),
+        ("get pod a --no-headers", "a     0/1   Terminating   0     0s\n"),
+        ("delete pod a --force --grace-period=0", "pod \"a\" force deleted\n"),
+        ("wait pod/a --for=delete --timeout=5s", "pod/a condition met\n"),
+        ("get pod a", "! Error from server (NotFound): pods \"a\" not found"),
+        ("get gateways", "! error: the server doesn't have a resource type \"gateways\""),
+        ("wait node/n1 --for=condition=Ready --timeout=2s", "! error: timed out waiting for the condition on nodes/n1"),
+    ];
+    let bench = bench(4, ApiServerConfig::default());
+    let kinds = bench.server.with_store(|store| store.kinds().clone());
+    let printed = bench.run(async move {
+        let client = Client::new(API);
+        let node: Node = serde_json::from_value(json!({"metadata": {"name": "n1"}})).unwrap();
+        let kubectl = Kubectl::new(client.clone(), kinds);
+        let mut printed = Vec::new();
+        for (line, _) in session {
+            if line == "get nodes" {
+                client.create(&node).await.unwrap();
+            }
+            if line.starts_with("get pod a -o wide") {
+                client.create(&pod("a")).await.unwrap();
+                let binding = json!({"metadata": {"name": "a", "namespace": "default"}, "target": {"name": "n1"}});
+                client.bind(&serde_json::from_value(binding).unwrap()).await.unwrap();
+            }
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let out = Mutex::new(String::new());
+            let files = |name: &str| (name == "all.yaml").then(|| MANIFEST.to_owned());
+            let done = kubectl.run(&words, &files, &|text: &str| lock(&out).push_str(text)).await;
+            let mut text = lock(&out).clone();
+            if let Err(error) = done {
+                text.push_str(&format!("! {error}"));
+            }
+            printed.push(text);
+        }
+        for line in ["get pods --frobnicate", "explode", "get pods -o table", "create -f nowhere.yaml"] {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert!(kubectl.run(&words, &|_: &str| None, &|_: &str| {}).await.is_err(), "{line}");
+        }
+        printed
+    });
+    for ((line, want), got) in session.iter().zip(&printed) {
+        assert_eq!(trimmed(got), trimmed(want), "{line}");
+    }
+    assert!(!printed.concat().contains("swordfish") && !printed.concat().contains("c3dvcmRmaXNo"));
+}
+
+/// Without spaces at lines' ends.
+fn trimmed(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim_end).collect()
 }

@@ -223,7 +223,8 @@ mod tests {
             let (_, unknown) = decode::<Pod>(&value).unwrap();
             let mut unknown: Vec<&str> = unknown.iter().map(String::as_str).collect();
             let mut want = want.clone();
-            (unknown.sort_unstable(), want.sort_unstable());
+            unknown.sort_unstable();
+            want.sort_unstable();
             assert_eq!(unknown, want, "{value}");
         }
     }

@@ -51,8 +51,8 @@ fn qos(spec: Option<&Value>) -> &'static str {
         })
     };
     match () {
-        () if !containers.iter().any(|c| any(c)) => "BestEffort",
-        () if containers.iter().all(|c| guaranteed(c)) => "Guaranteed",
+        () if !containers.iter().any(any) => "BestEffort",
+        () if containers.iter().all(guaranteed) => "Guaranteed",
         () => "Burstable",
     }
 }

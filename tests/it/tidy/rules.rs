@@ -34,7 +34,7 @@ const DOORS: [(&str, &[&str]); 8] = [
     ("hyper::", &["src/rt/hyper_io.rs", "src/stack/ufs/", "src/world/web/", "src/kube/apiserver/", "src/kube/client/"]),
     ("tracing_subscriber::", &["src/rt/log.rs", "src/sim/mod.rs"]),
     ("rand_xoshiro::", &["src/base/seed.rs"]),
-    ("clap::", &["src/cli/"]),
+    ("clap::", &["src/cli/", "src/kube/kubectl/"]),
     ("indicatif::", &["src/cli/"]),
 ];
 
