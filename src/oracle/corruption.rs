@@ -1,14 +1,14 @@
 //! S10: corruption is detected or repaired, never served.
 //!
-//! The harness reads every worker's disk from outside and counts what was answered from bad blocks. A block may be bad: disks
-//! rot. Handing it out is the violation. A wrong read ([`Violation::WrongBytes`]) is S7's; the two together tell the story.
+//! The harness reads every worker's disk from outside, at the end of each phase and whenever bits rotted, and counts what was
+//! answered from blocks that were bad then, gone since or not. A block may be bad: disks rot. Handing it out is the violation. A wrong read ([`Violation::WrongBytes`]) is S7's; the two together tell the story.
 
 use super::judge::Finding;
 use super::observation::Health;
 use super::record::RunRecord;
 use super::violation::Violation;
 
-/// Checks one run: every block that was ever seen bad or quarantined.
+/// Checks one run: every block that was ever seen bad.
 pub fn check(record: &RunRecord) -> Finding {
     let mut finding = Finding::default();
     let mut named = std::collections::BTreeSet::new();
@@ -39,7 +39,6 @@ mod tests {
         let cases = [
             (Health::Good, 0, 0, 0),
             (Health::Bad, 0, 1, 0),
-            (Health::Quarantined, 0, 1, 0),
             (Health::Bad, 2, 2, 1),
             (Health::Good, 1, 2, 1), // repaired, but too late
         ];

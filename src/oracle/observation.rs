@@ -99,7 +99,8 @@ pub struct BlockObservation {
     pub length: u64,
     /// What its checksum says of the bytes on disk.
     pub health: Health,
-    /// How many reads this worker answered from the block while its bytes were bad.
+    /// How many wrong answers this worker gave from the block between the look before this one and the next, if its bytes
+    /// are bad now.
     pub served_while_bad: u64,
 }
 
@@ -108,10 +109,8 @@ pub struct BlockObservation {
 pub enum Health {
     /// Bytes and checksum agree.
     Good,
-    /// They do not.
+    /// They do not. A worker that finds it out drops the block.
     Bad,
-    /// Bad, found out, and taken out of service.
-    Quarantined,
 }
 
 /// The whole namespace as one client saw it after everything had settled and no change was under way.

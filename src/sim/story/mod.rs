@@ -3,6 +3,7 @@
 //! boot -> safety (the steps, under load) -> heal -> converge -> serve -> settle, then the record for the oracles.
 
 mod core;
+mod disks;
 mod load;
 mod phases;
 mod record;
@@ -23,6 +24,7 @@ use crate::world::engine::Stop;
 use crate::world::lab::Lab;
 
 use self::core::CoreWatch;
+use self::disks::DiskWatch;
 use self::load::Workload;
 
 /// Time between two looks at the cluster: the resolution of failover times.
@@ -51,6 +53,7 @@ pub struct Story<'a> {
     faults: Faults,
     watch: Watch,
     core: CoreWatch,
+    disks: DiskWatch,
     workload: Workload,
     progress: &'a mut dyn Progress,
     outcome: Outcome,
@@ -83,6 +86,7 @@ impl<'a> Story<'a> {
             faults: Faults::default(),
             watch: Watch::default(),
             core: CoreWatch::default(),
+            disks: DiskWatch::default(),
             workload,
             progress,
             outcome,
@@ -112,6 +116,7 @@ impl<'a> Story<'a> {
     fn leave(&mut self) {
         if let Some((phase, from)) = self.phase.take() {
             self.outcome.phases.push(PhaseTime { phase, from, until: self.now() });
+            self.look_at_disks();
         }
     }
 
@@ -235,6 +240,9 @@ impl<'a> Story<'a> {
         let aim = Aim { leader: self.watch.last_leader(), chance: &mut self.chance };
         let leader = self.watch.last_leader();
         let members = self.faults.inject(&self.lab, &mut self.cluster, fault, aim);
+        if matches!(fault, Fault::BitRot(_)) {
+            self.look_at_disks();
+        }
         let hosts = self.cluster.names(&members);
         let news = if fault.is_remedy() { FaultNews::Remedies } else { FaultNews::Begins };
         self.note_fault(&fault.to_string(), &hosts, news);

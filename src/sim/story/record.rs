@@ -1,17 +1,13 @@
 //! From what was seen to the record that the oracles judge, and from their judgement to the outcome.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{End, Story};
-use crate::oracle::history::{Answer, BytesSeen, Call};
-use crate::oracle::{BlockObservation, Bounds, FinalTree, Goal, Health, RunRecord, Setup, WorkerObservation, judge};
+use crate::oracle::{Bounds, FinalTree, Goal, RunRecord, Setup, judge};
 use crate::rt::interpose;
-use crate::sim::cluster::{BlockFile, block_files};
 use crate::sim::outcome::{Escapes, Outcome, Table};
 use crate::sim::scenario::target::Role;
 use crate::stack::observe::Role as Raft;
-use crate::stack::wire::BlockId;
 use crate::trace::{Digest, Rolling};
 
 impl Story<'_> {
@@ -24,6 +20,9 @@ impl Story<'_> {
     /// Holds what was seen against every promise.
     fn judged(mut self, end: Option<End>) -> Outcome {
         self.leave();
+        if self.disks.looked_at() != Some(self.now()) {
+            self.look_at_disks();
+        }
         let mut record = self.record();
         match end {
             None => {}
@@ -47,7 +46,7 @@ impl Story<'_> {
             history: self.workload.history(),
             setup: Setup { directories: self.workload.directories(), external: self.workload.directories() },
             masters: std::mem::take(&mut self.watch.masters),
-            workers: self.workers(),
+            workers: self.disks.judged(&self.wrong_reads()),
             final_tree: self.final_tree.clone(),
             under_store: self.workload.recorder().under_store(),
             damage: self.faults.damage.clone(),
@@ -76,46 +75,6 @@ impl Story<'_> {
             staleness: client.attribute_cache.0 + Duration::from_secs(10),
             ..Bounds::default()
         }
-    }
-
-    /// How often clients got wrong bytes of each block from each worker.
-    fn wrong_reads(&self) -> BTreeMap<(String, BlockId), u64> {
-        let block_size = self.scenario.spec.parameters.master.block_size.get().max(1);
-        let mut wrong = BTreeMap::new();
-        self.workload.recorder().look(|operations| {
-            for op in operations {
-                let (Call::Read { file, .. }, Some(Answer::Bytes(seen))) = (&op.call, op.answer()) else { continue };
-                if let BytesSeen::Mismatch { offset, worker: Some(worker), .. } = seen {
-                    let block = BlockId::new(*file, offset / block_size);
-                    *wrong.entry((worker.clone(), block)).or_default() += 1;
-                }
-            }
-        });
-        wrong
-    }
-
-    fn workers(&self) -> Vec<WorkerObservation> {
-        let wrong = self.wrong_reads();
-        let seen = |index: usize| {
-            let member = &self.cluster.members[index];
-            let block = |file: BlockFile| {
-                let wrong = wrong.get(&(member.plan.name.clone(), file.block)).copied().unwrap_or_default();
-                BlockObservation {
-                    block: file.block,
-                    length: file.payload.end - file.payload.start,
-                    health: if file.bad { Health::Bad } else { Health::Good },
-                    // Wrong bytes of a good block went wrong elsewhere: that is for the oracle of bytes to tell.
-                    served_while_bad: if file.bad { wrong } else { 0 },
-                }
-            };
-            WorkerObservation {
-                at: self.now(),
-                host: member.host,
-                name: member.plan.name.clone(),
-                blocks: block_files(&self.lab, &self.cluster, index).into_iter().map(block).collect(),
-            }
-        };
-        self.cluster.of(Role::Worker).map(seen).collect()
     }
 
     fn outcome_of(&mut self, record: &RunRecord) -> Outcome {
