@@ -11,7 +11,7 @@ use super::os::{self, Surroundings};
 use super::seeds::Seeds;
 use super::{BAD_INPUT, children, run, scenario};
 use crate::base::Seed;
-use crate::hunt::check::{CONTEXT, compare};
+use crate::hunt::check::{CONTEXT, compare, judged};
 use crate::oracle::{Verdict, Violation};
 use crate::report::{run as report, sweep};
 use crate::sim::outcome::Outcome;
@@ -119,31 +119,27 @@ fn check(trial: &Trial<'_>, limit: Duration) -> Checked {
     let compared = os::lines(&left_trace)
         .and_then(|l| os::lines(&right_trace).map(|r| (l, r)))
         .and_then(|(l, r)| compare((&left, l), (&right, r), CONTEXT));
-    let (verdict, violation, difference) = match compared {
+    let (verdict, violations) = match compared {
         Ok(None) if left.events == 0 => {
             let own = left.violations.first().map(ToString::to_string).unwrap_or_default();
             let what = format!("the run left no trace to compare. {own}");
-            (Verdict::Vacuous, Violation::NothingChecked { what: what.clone() }, what)
+            (Verdict::Vacuous, vec![Violation::NothingChecked { what }])
         }
         Ok(None) => {
             kept.into_iter().for_each(|path| os::remove(path));
             return Checked { outcome: left, difference: String::new() };
         }
-        Ok(Some(mismatch)) => {
-            let hashes = vec![left.trace_hash.to_string(), right.trace_hash.to_string()];
-            let text = mismatch.to_string();
-            let violation = Violation::TraceDiffers { seed: seed.0, hashes, difference: Some(text.clone()) };
-            (Verdict::Nondeterministic, violation, text)
-        }
+        Ok(Some(mismatch)) => (Verdict::Nondeterministic, judged(&left, &right, Some(&mismatch))),
         Err(error) => {
             // A run that crashed before its trace was there: its own violation says more than the missing file.
             let own = left.violations.first().or(right.violations.first()).map(ToString::to_string);
             let message = own.unwrap_or_else(|| format!("a trace cannot be read: {error}"));
-            (Verdict::Crash, Violation::Crashed { message: message.clone() }, message)
+            (Verdict::Crash, vec![Violation::Crashed { message }])
         }
     };
-    let outcome = Outcome { verdict, violations: vec![violation], ..left };
+    let difference: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    let outcome = Outcome { verdict, violations, ..left };
     let headline = report::headline(&outcome, os::out_paint());
     let traces = format!("traces: {} {}", left_trace.display(), right_trace.display());
-    Checked { difference: format!("{headline}\n{difference}\n{traces}"), outcome }
+    Checked { difference: format!("{headline}\n{}\n{traces}", difference.join("\n")), outcome }
 }

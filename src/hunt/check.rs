@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io::{self, BufRead};
 
+use crate::oracle::meta::determinism;
+use crate::oracle::{RunRecord, Violation};
 use crate::sim::outcome::Outcome;
 use crate::trace::diff::{Difference, first_difference};
 
@@ -17,10 +19,6 @@ pub const CONTEXT: usize = 12;
 pub enum Mismatch {
     /// The traces differ.
     Trace {
-        /// Hash of the first run.
-        left: String,
-        /// Hash of the second run.
-        right: String,
         /// Where they part; none if the traces are equal and only the hashes differ, which is our bug.
         difference: Option<Difference>,
     },
@@ -47,11 +45,7 @@ pub fn compare(
     let ((left, left_trace), (right, right_trace)) = (left, right);
     let difference = first_difference(left_trace, right_trace, context)?;
     if left.trace_hash != right.trace_hash || difference.is_some() {
-        return Ok(Some(Mismatch::Trace {
-            left: left.trace_hash.to_string(),
-            right: right.trace_hash.to_string(),
-            difference,
-        }));
+        return Ok(Some(Mismatch::Trace { difference }));
     }
     Ok(differing_field(left, right))
 }
@@ -71,15 +65,22 @@ fn differing_field(left: &Outcome, right: &Outcome) -> Option<Mismatch> {
     Some(Mismatch::Outcome { field: field.clone(), left: text(&left), right: text(&right) })
 }
 
+/// M1 over two runs of one seed: what the oracle says of them and of how they were found to differ.
+pub fn judged(left: &Outcome, right: &Outcome, mismatch: Option<&Mismatch>) -> Vec<Violation> {
+    let record = RunRecord {
+        seed: left.seed.0,
+        trace_hashes: vec![left.trace_hash.0, right.trace_hash.0],
+        trace_difference: mismatch.map(ToString::to_string),
+        ..RunRecord::default()
+    };
+    determinism(&record).violations
+}
+
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Trace { left, right, difference: Some(difference) } => {
-                write!(f, "trace {left} and trace {right}, {difference}")
-            }
-            Self::Trace { left, right, difference: None } => {
-                write!(f, "trace {left} and trace {right}, although every line of the traces is equal")
-            }
+            Self::Trace { difference: Some(difference) } => write!(f, "{difference}"),
+            Self::Trace { difference: None } => f.write_str("every line of the traces is equal, their hashes are not"),
             Self::Outcome { field, left, right } => {
                 write!(f, "the traces are equal, but `{field}` of the outcomes differs\n  - {left}\n  + {right}")
             }
@@ -101,13 +102,17 @@ mod tests {
     fn equal_runs_are_the_same_whatever_the_path_was_called() {
         let elsewhere = Outcome { path: "/tmp/story.yaml".into(), ..sample() };
         assert_eq!(compared((&sample(), "a\n"), (&elsewhere, "a\n")), None);
+        assert_eq!(judged(&sample(), &elsewhere, None), []);
     }
 
     #[test]
     fn the_first_differing_event_is_shown_with_context() {
         let other = Outcome { trace_hash: Digest(43), ..sample() };
-        let text = compared((&sample(), "a\nb\nc\n"), (&other, "a\nb\nd\n")).map(|m| m.to_string());
-        let text = text.expect("a mismatch");
+        let mismatch = compared((&sample(), "a\nb\nc\n"), (&other, "a\nb\nd\n"));
+        let found = judged(&sample(), &other, mismatch.as_ref());
+        assert_eq!(found.iter().map(Violation::name).collect::<Vec<_>>(), ["TraceDiffers"]);
+        let text = found[0].to_string();
+        assert!(text.contains(&format!("{} and {}", sample().trace_hash, other.trace_hash)), "{text}");
         assert!(text.contains("first difference at event 3:\n    b\n  - c\n  + d"), "{text}");
     }
 
@@ -117,7 +122,7 @@ mod tests {
         let other = Outcome { trace_hash: Digest(43), ..sample() };
         assert!(matches!(
             compared((&sample(), "a\n"), (&other, "a\n")),
-            Some(Mismatch::Trace { difference: None, .. })
+            Some(Mismatch::Trace { difference: None })
         ));
     }
 

@@ -7,12 +7,13 @@ use super::judge::Finding;
 use super::record::RunRecord;
 use super::violation::Violation;
 
-/// M1: all hashes of the seed agree. With one hash nobody compared, and nothing is checked.
+/// M1: all hashes of the seed agree, and whoever compared the runs found no other difference. With one hash nobody compared,
+/// and nothing is checked.
 pub fn determinism(record: &RunRecord) -> Finding {
     let mut finding = Finding::default();
     if let [first, others @ ..] = &record.trace_hashes[..] {
         for other in others {
-            finding.check((first != other).then(|| Violation::TraceDiffers {
+            finding.check((first != other || record.trace_difference.is_some()).then(|| Violation::TraceDiffers {
                 seed: record.seed,
                 hashes: vec![format!("{first:032x}"), format!("{other:032x}")],
                 difference: record.trace_difference.clone(),
@@ -57,6 +58,9 @@ mod tests {
             assert_eq!((finding.checks, finding.violations.len()), (checks, violations));
             assert!(finding.violations.iter().all(|found| found.name() == "TraceDiffers"));
         }
+        let trace_difference = Some("`events` of the outcomes differs".to_string());
+        let finding = determinism(&RunRecord { trace_hashes: vec![7, 7], trace_difference, ..RunRecord::default() });
+        assert!(finding.violations[0].to_string().contains("`events`"), "equal traces, unequal reports");
     }
 
     #[test]

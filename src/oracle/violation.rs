@@ -281,7 +281,7 @@ impl Violation {
             }
             Self::TraceDiffers { seed, hashes, difference } => {
                 write!(f, "runs of seed {seed} ended with trace hashes {}", hashes.join(" and "))?;
-                difference.iter().try_for_each(|text| write!(f, "; first difference: {text}"))
+                difference.iter().try_for_each(|text| write!(f, "; {text}"))
             }
             Self::FaultWithoutEffect { fault, counted, at } => {
                 write!(f, "`{fault}`, injected at {at:.3} s, did nothing ({counted}: 0)")

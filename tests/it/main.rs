@@ -5,6 +5,7 @@ mod cache;
 mod cli;
 mod client;
 mod conformance;
+mod deadlock;
 mod determinism;
 mod journal;
 mod kube_api;
