@@ -72,7 +72,7 @@ fn lost(write: &Operation, path: &str, evidence: String) -> Violation {
 mod tests {
     use super::*;
     use crate::oracle::record::Core;
-    use crate::oracle::testing::{History, at, file, seen};
+    use crate::oracle::testing::{History, at, file, outage, seen};
     use crate::stack::wire::BlockId;
 
     fn names(h: &History, entries: Vec<(&str, crate::oracle::Seen)>) -> Vec<&'static str> {
@@ -129,7 +129,7 @@ mod tests {
         h.complete("/f", 7, 10).span(2, 3).acked(2);
         h.complete("/h", 8, 10).span(2, 3).acked(3);
         h.complete("/gone", 9, 10).span(2, 3).acked(4);
-        let beyond = Core::Beyond { from: at(1), until: None, why: "two of three off".into() };
+        let beyond = Core::Beyond(vec![outage(1, None)]);
         for core in [Core::Kept, beyond] {
             assert_eq!(unread(&h, vec![], core), ["LostAckedBytes"]);
         }

@@ -117,7 +117,7 @@ pub fn judge(record: &RunRecord) -> Judgement {
 fn verdict(record: &RunRecord, violations: &[Violation]) -> Verdict {
     // Beyond the budget a correct cluster refuses service, whether or not a majority came back later.
     let calm = match record.core {
-        Core::Beyond { .. } => Verdict::ExpectedUnavailability,
+        Core::Beyond(_) => Verdict::ExpectedUnavailability,
         Core::Kept => Verdict::Pass,
     };
     let found = Verdict::GRAVEST_FIRST.into_iter().find(|v| violations.iter().any(|x| x.verdict() == *v));
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::oracle::history::{Answer, Refusal};
     use crate::oracle::observation::{FaultEffect, Goal};
-    use crate::oracle::testing::{History, at, seen};
+    use crate::oracle::testing::{History, at, outage, seen};
 
     fn good() -> RunRecord {
         let mut h = History::default();
@@ -165,8 +165,8 @@ mod tests {
         h.stat("/d/f").span(4, 5).acked_with(3, Answer::Refused(Refusal::NotFound));
         lossy.history = h.ops;
         let crash = vec!["master-0 panicked".to_string()];
-        let back = Core::Beyond { from: at(50), until: Some(at(60)), why: "two of three off".into() };
-        let beyond = Core::Beyond { from: at(50), until: None, why: "two of three off".into() };
+        let back = Core::Beyond(vec![outage(50, Some(60))]);
+        let beyond = Core::Beyond(vec![outage(50, None)]);
         for (record, want) in [
             (RunRecord { crashes: crash.clone(), ..lossy }, Verdict::Safety),
             (RunRecord { crashes: crash, trace_hashes: vec![1, 2], ..good() }, Verdict::Crash),

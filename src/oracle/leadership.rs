@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::history::{Operation, Outcome};
 use super::judge::Finding;
 use super::observation::{MasterObservation, Role};
-use super::record::{Core, RunRecord};
+use super::record::{Core, Outage, RunRecord};
 use super::violation::Violation;
 
 /// Checks one run.
@@ -89,12 +89,16 @@ fn fences(history: &[Operation], finding: &mut Finding) {
 
 /// No change can be acknowledged while no majority exists.
 fn quorum(record: &RunRecord, finding: &mut Finding) {
-    let Core::Beyond { from, until, why } = &record.core else { return };
+    let Core::Beyond(outages) = &record.core else { return };
     for op in record.history.iter().filter(|op| op.acked_change()) {
         let Outcome::Acked { returned, index, .. } = op.outcome else { continue };
-        let inside = index > 0 && op.invoked >= *from && until.is_none_or(|until| returned < until);
-        finding
-            .check(inside.then(|| Violation::AckedWithoutQuorum { operation: Box::new(op.clone()), why: why.clone() }));
+        let inside =
+            |o: &&Outage| !o.quorum && op.invoked >= o.from && o.until.is_none_or(|until| returned < until);
+        let outage = outages.iter().filter(|_| index > 0).find(inside);
+        finding.check(outage.map(|outage| Violation::AckedWithoutQuorum {
+            operation: Box::new(op.clone()),
+            why: outage.why.clone(),
+        }));
     }
 }
 
@@ -102,7 +106,7 @@ fn quorum(record: &RunRecord, finding: &mut Finding) {
 mod tests {
     use super::*;
     use crate::oracle::history::Answer;
-    use crate::oracle::testing::{History, at, master};
+    use crate::oracle::testing::{History, master, outage};
 
     fn names(record: &RunRecord) -> Vec<&'static str> {
         check(record).violations.iter().map(Violation::name).collect()
@@ -153,8 +157,17 @@ mod tests {
 
     #[test]
     fn no_majority_no_acknowledgement() {
-        let core = Core::Beyond { from: at(10), until: Some(at(20)), why: "two of three off".into() };
-        for (span, want) in [((11, 15), &["AckedWithoutQuorum"][..]), ((9, 15), &[]), ((11, 25), &[])] {
+        // While disks are full a majority may still acknowledge what fits.
+        let hampered = Outage { quorum: true, ..outage(30, Some(50)) };
+        let core = Core::Beyond(vec![outage(10, Some(20)), hampered, outage(60, None)]);
+        let cases = [
+            ((11, 15), &["AckedWithoutQuorum"][..]),
+            ((9, 15), &[]),
+            ((11, 25), &[]),
+            ((35, 40), &[]),
+            ((61, 62), &["AckedWithoutQuorum"]),
+        ];
+        for (span, want) in cases {
             let mut h = History::default();
             h.mkdir("/a").span(span.0, span.1).acked(7);
             assert_eq!(names(&RunRecord { history: h.ops, core: core.clone(), ..RunRecord::default() }), want);

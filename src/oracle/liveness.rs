@@ -14,9 +14,9 @@ use crate::base::SimTime;
 /// Since when the system has all it needs; none if to the end it has not.
 fn well_since(record: &RunRecord) -> Option<SimTime> {
     let healed = record.healed?;
-    match record.core {
+    match &record.core {
         Core::Kept => Some(healed),
-        Core::Beyond { until, .. } => until.map(|until| until.max(healed)),
+        Core::Beyond(outages) => outages.iter().try_fold(healed, |well, outage| Some(well.max(outage.until?))),
     }
 }
 
@@ -73,7 +73,7 @@ pub fn deadlock(record: &RunRecord) -> Finding {
 mod tests {
     use super::*;
     use crate::oracle::observation::MasterObservation;
-    use crate::oracle::testing::{History, at, master};
+    use crate::oracle::testing::{History, at, master, outage};
 
     fn names(finding: Finding) -> Vec<&'static str> {
         finding.violations.iter().map(Violation::name).collect()
@@ -101,13 +101,22 @@ mod tests {
 
     #[test]
     fn nothing_is_promised_without_a_majority() {
-        let core = Core::Beyond { from: at(1), until: None, why: "two of three off".into() };
+        let core = Core::Beyond(vec![outage(1, None), outage(5, Some(9))]);
         let mut h = History::default();
         h.mkdir("/a");
         let record = RunRecord { core, history: h.ops, ..healed(900_000) };
         assert_eq!(names(leader(&record)), [""; 0]);
         assert_eq!(names(completion(&record)), [""; 0]);
         assert_eq!(leader(&record).checks, 0);
+    }
+
+    #[test]
+    fn bounds_count_from_the_end_of_the_last_outage() {
+        let core = Core::Beyond(vec![outage(1, Some(50_000)), outage(60_000, Some(70_000))]);
+        for (ended, want) in [(114_000, &[][..]), (116_000, &["NoLeader"])] {
+            let record = RunRecord { core: core.clone(), ..healed(ended) };
+            assert_eq!(names(leader(&record)), want, "{ended}");
+        }
     }
 
     #[test]

@@ -40,6 +40,6 @@ pub use observation::{
     BlockObservation, Damage, FaultEffect, FinalTree, Goal, Health, LogDigest, LogId, MasterObservation, Role,
     UfsVersion, Unreadable, WorkerObservation,
 };
-pub use record::{Bounds, Core, RunRecord, Setup};
+pub use record::{Bounds, Core, Outage, RunRecord, Setup};
 pub use verdict::Verdict;
 pub use violation::Violation;

@@ -50,7 +50,7 @@ pub struct RunRecord {
     pub over_budget: Option<String>,
     /// Trace hashes of runs of the same seed that should agree, this run's first; one hash means that nobody compared.
     pub trace_hashes: Vec<u128>,
-    /// First difference of two traces, for the text, where hashes differ.
+    /// What else was found to differ between those runs: the first events where their traces part, or what they reported.
     pub trace_difference: Option<String>,
 }
 
@@ -69,15 +69,23 @@ pub enum Core {
     /// A majority of masters could work and talk at all times, or could after short disturbances.
     #[default]
     Kept,
-    /// For some time no majority could exist: the right behaviour is to refuse, and to lose nothing.
-    Beyond {
-        /// Since when.
-        from: SimTime,
-        /// Until when; `None` if to the end of the run.
-        until: Option<SimTime>,
-        /// In words, such as `two of three masters powered off`.
-        why: String,
-    },
+    /// At these times no majority could work: the right behaviour is to refuse, and to lose nothing. By their beginnings;
+    /// they may overlap.
+    Beyond(Vec<Outage>),
+}
+
+/// A time beyond the fault budget.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// Since when.
+    pub from: SimTime,
+    /// Until when; `None` if to the end of the run.
+    pub until: Option<SimTime>,
+    /// In words, such as `1 of 3 masters could work and talk`.
+    pub why: String,
+    /// Whether a majority ran and talked all the same, with disks that could not take what it had to write. Then a change
+    /// may still be acknowledged; without a majority none may.
+    pub quorum: bool,
 }
 
 /// What is promised in time, and how long the oracles may search.

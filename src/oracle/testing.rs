@@ -3,6 +3,7 @@
 use super::history::{Answer, Call, Content, Operation, Outcome, Seen};
 use super::model::split;
 use super::observation::{LogDigest, LogId, MasterObservation, Role};
+use super::record::Outage;
 use crate::base::{HostId, SimTime};
 use crate::stack::wire::{InodeId, OpId};
 
@@ -123,6 +124,11 @@ pub fn master(ms: u64, member: u64, term: u64) -> MasterObservation {
         state_hash: None,
         log: vec![],
     }
+}
+
+/// A time without a majority, in milliseconds.
+pub fn outage(from: u64, until: Option<u64>) -> Outage {
+    Outage { from: at(from), until: until.map(at), why: "two of three off".into(), quorum: false }
 }
 
 /// One log entry.

@@ -74,6 +74,8 @@ pub struct Active {
     pub hosts: Vec<String>,
     /// When.
     pub at: SimTime,
+    /// Whether a disk under it takes no writes.
+    pub refuses_writes: bool,
     /// What the effect is counted in.
     pub counted: &'static str,
     /// Proof.

@@ -91,7 +91,16 @@ impl Faults {
         let undo = due(undo, fault.lasting().map(|span| lab.now() + span.0));
         let hosts = cluster.names(&members);
         let at = lab.now();
-        self.all.push(Active { fault: fault.to_string(), hosts, at, counted, effect, undo, skipped: None });
+        self.all.push(Active {
+            fault: fault.to_string(),
+            hosts,
+            at,
+            refuses_writes: refuses_writes(fault),
+            counted,
+            effect,
+            undo,
+            skipped: None,
+        });
         self.victim.clone_from(&members);
         members
     }
@@ -125,6 +134,15 @@ impl Faults {
             (None, member, Undo::Link(from, to))
         });
         ("segments under the rule", effect, undo.collect())
+    }
+}
+
+/// Whether nothing can be written to a disk under the fault.
+fn refuses_writes(fault: &Fault) -> bool {
+    match fault {
+        Fault::DiskFull(_) | Fault::DiskStall(_) => true,
+        Fault::DiskError(error) => error.on != DiskCall::Read && error.odds.num >= error.odds.den,
+        _ => false,
     }
 }
 

@@ -81,6 +81,12 @@ impl Faults {
         !self.closed.contains_key(&(a, b)) && !self.closed.contains_key(&(b, a))
     }
 
+    /// Whether the member's disk takes no writes: it is full, stalled, or fails every write or sync.
+    pub fn disk_refuses(&self, member: usize) -> bool {
+        let on_disk = |undo: &(Option<SimTime>, usize, Undo)| undo.1 == member && matches!(undo.2, Undo::Disk(_));
+        self.all.iter().any(|active| active.refuses_writes && active.undo.iter().any(on_disk))
+    }
+
     fn close(&mut self, member: usize, link: (HostId, HostId)) {
         *self.cuts.entry(member).or_default() += 1;
         *self.closed.entry(link).or_default() += 1;
@@ -156,7 +162,8 @@ impl Faults {
     pub fn skip(&mut self, fault: &Fault, at: SimTime, why: String) {
         let (fault, effect) = (fault.to_string(), Effect::Counted(0));
         let undo = Vec::new();
-        self.all.push(Active { fault, hosts: Vec::new(), at, counted: "", effect, undo, skipped: Some(why) });
+        let (hosts, refuses_writes, skipped) = (Vec::new(), false, Some(why));
+        self.all.push(Active { fault, hosts, at, refuses_writes, counted: "", effect, undo, skipped });
     }
 
     /// What became of each fault so far.

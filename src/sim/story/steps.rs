@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::core::has_majority;
 use super::{End, Story};
 use crate::base::{SimTime, lock};
 use crate::oracle::Goal;
@@ -105,13 +106,15 @@ impl Story<'_> {
     }
 
     fn holds(&mut self, expect: &Expect, before: u64, since: SimTime) -> bool {
+        // A master that is cut off or stands still may go on claiming to serve: nobody is led by it.
+        let leads = self.watch.leader().is_some_and(|leader| has_majority(&self.cluster, &self.faults, leader));
         let leader = match expect.leader {
             None => true,
-            Some(LeaderExpect::Present) => self.watch.leader().is_some(),
-            Some(LeaderExpect::Absent) => self.watch.leader().is_none(),
+            Some(LeaderExpect::Present) => leads,
+            Some(LeaderExpect::Absent) => !leads,
             Some(LeaderExpect::Changed) => self.watch.last_term().is_some_and(|(_, term)| term > before),
             Some(LeaderExpect::Unchanged) => {
-                self.watch.leader().is_some() && self.watch.last_term().is_some_and(|(_, term)| term == before)
+                leads && self.watch.last_term().is_some_and(|(_, term)| term == before)
             }
         };
         let service = match expect.service {
