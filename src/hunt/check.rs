@@ -120,10 +120,7 @@ mod tests {
     fn equal_hashes_do_not_hide_unequal_traces_nor_equal_traces_unequal_hashes() {
         assert!(compared((&sample(), "a\n"), (&sample(), "b\n")).is_some());
         let other = Outcome { trace_hash: Digest(43), ..sample() };
-        assert!(matches!(
-            compared((&sample(), "a\n"), (&other, "a\n")),
-            Some(Mismatch::Trace { difference: None })
-        ));
+        assert!(matches!(compared((&sample(), "a\n"), (&other, "a\n")), Some(Mismatch::Trace { difference: None })));
     }
 
     #[test]

@@ -92,13 +92,14 @@ fn quorum(record: &RunRecord, finding: &mut Finding) {
     let Core::Beyond(outages) = &record.core else { return };
     for op in record.history.iter().filter(|op| op.acked_change()) {
         let Outcome::Acked { returned, index, .. } = op.outcome else { continue };
-        let inside =
-            |o: &&Outage| !o.quorum && op.invoked >= o.from && o.until.is_none_or(|until| returned < until);
+        let inside = |o: &&Outage| !o.quorum && op.invoked >= o.from && o.until.is_none_or(|until| returned < until);
         let outage = outages.iter().filter(|_| index > 0).find(inside);
-        finding.check(outage.map(|outage| Violation::AckedWithoutQuorum {
-            operation: Box::new(op.clone()),
-            why: outage.why.clone(),
-        }));
+        finding.check(
+            outage.map(|outage| Violation::AckedWithoutQuorum {
+                operation: Box::new(op.clone()),
+                why: outage.why.clone(),
+            }),
+        );
     }
 }
 

@@ -11,8 +11,8 @@ use stormglass::rt::chan::Mutex;
 use stormglass::rt::net::{TcpListener, TcpStream};
 use stormglass::rt::task;
 use stormglass::sim::workload::Recorder;
-use stormglass::stack::wire::master::{MasterAnswer, MasterReply, MasterRequest};
 use stormglass::stack::wire::OpId;
+use stormglass::stack::wire::master::{MasterAnswer, MasterReply, MasterRequest};
 use stormglass::world::engine::Stop;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
@@ -72,7 +72,7 @@ fn servers_that_wait_for_each_other_are_a_deadlock_and_the_verdict_names_who_wai
             let judgement = judge(&record);
             let deadlock = judgement.violations.iter().find(|found| matches!(found, Violation::Deadlock { .. }));
             assert_eq!(deadlock.map(|_| judgement.verdict), want, "seed {seed}");
-            for text in deadlock.map(ToString::to_string) {
+            if let Some(text) = deadlock.map(ToString::to_string) {
                 assert!(text.contains("1 operations are pending"), "{text}");
                 assert_eq!(text.matches(" answer: waits for").count(), 3, "{text}");
                 assert!(text.contains("h3 client main: waits for"), "{text}");

@@ -11,7 +11,7 @@ use crate::sim::scenario::target::Role;
 use crate::sim::scenario::{self, PlannedHost, Scenario};
 use crate::stack::observe::Observer;
 use crate::world::disk::{DiskConfig, DiskId, Timing};
-use crate::world::engine::{Clock, Latency, LinkRule, Ratio};
+use crate::world::engine::{Burst, Clock, Latency, LinkRule, Ratio};
 use crate::world::lab::Lab;
 
 /// Where every member's disk is mounted.
@@ -89,7 +89,16 @@ pub fn latency(latency: scenario::Latency) -> Latency {
         scenario::Latency::Const(span) => Latency::Const(span.0),
         scenario::Latency::Uniform(range) => Latency::Uniform { low: range.min.0, high: range.max.0 },
         scenario::Latency::Exponential(e) => Latency::Exponential { min: e.min.0, mean: e.mean.0, max: e.max.0 },
+        scenario::Latency::Lognormal(l) => {
+            Latency::LogNormal { median: l.median.0, sigma_milli: l.sigma_milli, max: l.max.0 }
+        }
+        scenario::Latency::Pareto(p) => Latency::Pareto { min: p.min.0, shape_milli: p.shape_milli, max: p.max.0 },
     }
+}
+
+/// A scenario's bursts as the network's.
+pub fn burst(burst: scenario::Burst) -> Burst {
+    Burst { enter: ratio(burst.enter), exit: ratio(burst.exit) }
 }
 
 /// Odds as the network takes them: 32 bits each, scaled down together where they are larger.
@@ -111,6 +120,7 @@ fn link(lab: &Lab, scenario: &Scenario, members: &[Member]) {
         let own = LinkRule {
             latency: rule.latency.map_or(default.latency, latency),
             loss: rule.loss.map(ratio).unwrap_or_default(),
+            burst: rule.burst.map(burst),
             bandwidth: rule.bandwidth.as_ref().map(|b| b.get()),
             ..default
         };

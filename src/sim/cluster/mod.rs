@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use blocks::{BlockFile, block_files};
 use build::address;
-pub use build::{build, latency, ratio};
+pub use build::{build, burst, latency, ratio};
 pub use member::{Life, Member};
 pub use programs::{JOURNAL_PORT, MASTER_PORT, Programs, WORKER_PORT, url_path};
 

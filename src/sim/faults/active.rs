@@ -13,6 +13,10 @@ pub enum Undo {
     Release(HostId, HostId),
     /// Takes this fault's rule off a link.
     Link(HostId, HostId),
+    /// Lets connects of a direction pass again.
+    Connects(HostId, HostId),
+    /// Mends a host's resolver.
+    Dns(HostId),
     /// Turns a disk fault off.
     Disk(FaultId),
     /// Lets the member's program go on.
@@ -32,8 +36,10 @@ impl Undo {
     /// The direction that is free of the fault afterwards.
     pub const fn link(self) -> Option<(HostId, HostId)> {
         match self {
-            Self::Unblock(from, to) | Self::Release(from, to) | Self::Link(from, to) => Some((from, to)),
-            Self::Disk(_) | Self::Thaw(_) | Self::Restart(_) | Self::EndGrace(..) => None,
+            Self::Unblock(from, to) | Self::Release(from, to) | Self::Link(from, to) | Self::Connects(from, to) => {
+                Some((from, to))
+            }
+            Self::Dns(_) | Self::Disk(_) | Self::Thaw(_) | Self::Restart(_) | Self::EndGrace(..) => None,
         }
     }
 }
@@ -54,6 +60,17 @@ pub struct LinkSpan {
     pub after: Option<u64>,
 }
 
+/// What a host's lookups counted while a fault was on its resolver.
+#[derive(Debug, Clone, Copy)]
+pub struct LookupSpan {
+    /// Who asks.
+    pub host: HostId,
+    /// The counter when the fault began.
+    pub before: u64,
+    /// The counter when it ended; none while it lasts.
+    pub after: Option<u64>,
+}
+
 /// Where the proof of effect is counted.
 #[derive(Debug, Clone)]
 pub enum Effect {
@@ -61,6 +78,8 @@ pub enum Effect {
     Counted(u64),
     /// Segments of these directions, from the fault's beginning to its end.
     Links(Counter, Vec<LinkSpan>),
+    /// Lookups that hosts' resolvers spoiled, from the fault's beginning to its end.
+    Lookups(Vec<LookupSpan>),
     /// Calls that disk faults spoiled.
     Disk(Vec<FaultId>),
 }

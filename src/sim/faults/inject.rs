@@ -1,15 +1,16 @@
 //! From a step of the scenario to changes of the world.
 
-use super::active::{Counter, LinkSpan};
+use super::active::{Counter, LinkSpan, LookupSpan};
 use super::links::Patch;
 use super::rot;
 use super::{Active, Effect, Faults, Undo};
 use crate::base::time::nanos;
 use crate::base::{HostId, SimTime, Stream};
-use crate::sim::cluster::{Cluster, latency, ratio};
-use crate::sim::scenario::fault::{ClockJump, Degrade, DiskError, Terminate};
-use crate::sim::scenario::{Direction, DiskCall, Fault, Span, Targets};
+use crate::sim::cluster::{Cluster, burst, latency, ratio};
+use crate::sim::scenario::fault::{ClockJump, Degrade, DiskError, Dns, Terminate};
+use crate::sim::scenario::{ConnectFailure, Direction, DiskCall, DnsFailure, Fault, Span, Targets};
 use crate::world::disk::{DiskFault, Odds, Pages};
+use crate::world::engine::{DnsFault, SynPolicy};
 use crate::world::lab::Lab;
 
 /// What it takes to find out whom a fault means.
@@ -71,6 +72,16 @@ impl Faults {
                 let links = directions(cluster, &members, &peers(cluster, &degrade.to, chance), degrade.direction);
                 self.degrade(lab, &links, degrade)
             }
+            Fault::ResetConnections(cut) => {
+                let peers = peers(cluster, &cut.to, chance);
+                let links = directions(cluster, &members, &peers, Direction::Both);
+                ("connections reset", Effect::Counted(reset(lab, &links)), Vec::new())
+            }
+            Fault::ConnectFails(fails) => {
+                let links = directions(cluster, &members, &peers(cluster, &fails.to, chance), fails.direction);
+                self.shut(lab, &links, fails.how)
+            }
+            Fault::Dns(dns) => self.mislead(lab, cluster, &members, dns),
             Fault::DiskFull(_) => disk_fault(lab, cluster, &members, "writes refused", || DiskFault::Full { free: 0 }),
             Fault::DiskStall(_) => {
                 disk_fault(lab, cluster, &members, "calls stalled", || DiskFault::Stall { until: SimTime::NEVER })
@@ -127,7 +138,11 @@ impl Faults {
 
     fn degrade(&mut self, lab: &Lab, links: &[Directed], degrade: &Degrade) -> Parts {
         let effect = watch(lab, links, |counters| counters.ruled);
-        let patch = Patch { latency: degrade.latency.map(latency), loss: degrade.loss.map(ratio) };
+        let patch = Patch {
+            latency: degrade.latency.map(latency),
+            loss: degrade.loss.map(ratio),
+            burst: degrade.burst.map(burst),
+        };
         let number = self.all.len();
         let undo = links.iter().map(|&(member, from, to)| {
             self.layers.add(lab, (from, to), number, patch);
@@ -135,6 +150,45 @@ impl Faults {
         });
         ("segments under the rule", effect, undo.collect())
     }
+
+    fn shut(&mut self, lab: &Lab, links: &[Directed], how: ConnectFailure) -> Parts {
+        let effect = watch(lab, links, |counters| counters.syns);
+        let policy = match how {
+            ConnectFailure::Refused => SynPolicy::Refuse,
+            ConnectFailure::Dropped => SynPolicy::Drop,
+        };
+        let number = self.all.len();
+        let undo = links.iter().map(|&(member, from, to)| {
+            self.doors.shut(lab, (from, to), number, policy);
+            (None, member, Undo::Connects(from, to))
+        });
+        ("connects refused or dropped", effect, undo.collect())
+    }
+
+    fn mislead(&mut self, lab: &Lab, cluster: &Cluster, members: &[usize], dns: &Dns) -> Parts {
+        let answers = dns.answers.map(|answers| match answers {
+            DnsFailure::Unknown => DnsFault::NxDomain,
+            DnsFailure::Silent => DnsFault::Silent,
+            DnsFailure::Stale => DnsFault::Stale,
+        });
+        let number = self.all.len();
+        let (mut spans, mut undo) = (Vec::new(), Vec::new());
+        for &member in members {
+            let host = cluster.members[member].host;
+            spans.push(LookupSpan { host, before: lab.world.dns_affected(host), after: None });
+            self.doors.mislead(lab, host, number, answers, dns.latency.map(latency));
+            undo.push((None, member, Undo::Dns(host)));
+        }
+        ("lookups spoiled", Effect::Lookups(spans), undo)
+    }
+}
+
+/// Resets what connects the two ends of each link, once a pair.
+fn reset(lab: &Lab, links: &[Directed]) -> u64 {
+    let mut pairs: Vec<(HostId, HostId)> = links.iter().map(|&(_, a, b)| (a.min(b), a.max(b))).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs.into_iter().map(|(a, b)| lab.world.reset_connections(a, b)).sum()
 }
 
 /// Whether nothing can be written to a disk under the fault.

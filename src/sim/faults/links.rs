@@ -6,21 +6,28 @@
 use std::collections::BTreeMap;
 
 use crate::base::HostId;
-use crate::world::engine::{Latency, LinkRule, Ratio};
+use crate::world::engine::{Burst, Latency, LinkRule, Ratio};
 use crate::world::lab::Lab;
 
 /// What a fault makes of a link; the rest stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Patch {
     /// One way.
     pub latency: Option<Latency>,
     /// Chance of each segment to be lost.
     pub loss: Option<Ratio>,
+    /// Losses in bursts.
+    pub burst: Option<Burst>,
 }
 
 impl Patch {
     fn over(self, rule: LinkRule) -> LinkRule {
-        LinkRule { latency: self.latency.unwrap_or(rule.latency), loss: self.loss.unwrap_or(rule.loss), ..rule }
+        LinkRule {
+            latency: self.latency.unwrap_or(rule.latency),
+            loss: self.loss.unwrap_or(rule.loss),
+            burst: self.burst.or(rule.burst),
+            ..rule
+        }
     }
 }
 
@@ -81,8 +88,8 @@ mod tests {
             lab.world.set_link(a, b, own);
             let below = own.unwrap_or_else(|| lab.world.default_link());
             let mut layers = Layers::default();
-            layers.add(&lab, (a, b), 0, Patch { latency: Some(slow), loss: None });
-            layers.add(&lab, (a, b), 1, Patch { latency: None, loss: Some(lossy) });
+            layers.add(&lab, (a, b), 0, Patch { latency: Some(slow), ..Patch::default() });
+            layers.add(&lab, (a, b), 1, Patch { loss: Some(lossy), ..Patch::default() });
             assert_eq!(lab.world.link(a, b), Some(LinkRule { latency: slow, loss: lossy, ..below }));
             layers.remove(&lab, (a, b), 0);
             assert_eq!(lab.world.link(a, b), Some(LinkRule { loss: lossy, ..below }));

@@ -3,6 +3,7 @@
 //! They act on hosts, links, disks and clocks; never on the memory of the stack.
 
 mod active;
+mod doors;
 mod inject;
 mod links;
 mod needs;
@@ -17,6 +18,7 @@ pub use active::{Active, Effect, Undo};
 pub use inject::Aim;
 pub use needs::{lacking, left_out};
 
+use self::doors::Doors;
 use self::links::Layers;
 use crate::base::{HostId, SimTime};
 use crate::oracle::{Damage, FaultEffect};
@@ -35,6 +37,7 @@ pub struct Faults {
     /// How many cuts or holds are on a direction.
     closed: BTreeMap<(HostId, HostId), u32>,
     layers: Layers,
+    doors: Doors,
     /// Copies of blocks that media destroyed so far.
     pub damage: Vec<Damage>,
 }
@@ -124,6 +127,11 @@ impl Faults {
                             span.after = Some(counter(&lab.world.link_counters(span.from, span.to)));
                         }
                     }
+                    Effect::Lookups(spans) => {
+                        for span in spans.iter_mut().filter(|span| undo == Undo::Dns(span.host)) {
+                            span.after = Some(lab.world.dns_affected(span.host));
+                        }
+                    }
                     Effect::Disk(_) => {}
                 }
             }
@@ -146,6 +154,8 @@ impl Faults {
                 self.open(member, (from, to));
             }
             Undo::Link(from, to) => self.layers.remove(lab, (from, to), number),
+            Undo::Connects(from, to) => self.doors.open(lab, (from, to), number),
+            Undo::Dns(host) => self.doors.set_right(lab, host, number),
             Undo::Disk(fault) => lab.disks.clear(fault),
             Undo::Thaw(member) => return cluster.thaw(lab, member),
             Undo::Restart(member) => cluster.start(lab, member),
@@ -184,6 +194,10 @@ fn count(lab: &Lab, effect: &Effect) -> u64 {
         Effect::Counted(count) => *count,
         Effect::Links(counter, spans) => {
             let now = |span: &active::LinkSpan| counter(&lab.world.link_counters(span.from, span.to));
+            spans.iter().map(|span| span.after.unwrap_or_else(|| now(span)) - span.before).sum()
+        }
+        Effect::Lookups(spans) => {
+            let now = |span: &active::LookupSpan| lab.world.dns_affected(span.host);
             spans.iter().map(|span| span.after.unwrap_or_else(|| now(span)) - span.before).sum()
         }
         Effect::Disk(faults) => faults.iter().map(|fault| lab.disks.hits(*fault)).sum(),

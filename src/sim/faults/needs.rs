@@ -15,8 +15,12 @@ fn needs(fault: &Fault) -> Vec<Capability> {
         Fault::Hold(cut) => vec![whole(cut.direction, Capability::Hold, Capability::OneWayHold)],
         Fault::Degrade(degrade) => {
             let latency = degrade.latency.map(|_| Capability::LinkLatency);
-            latency.into_iter().chain(degrade.loss.map(|_| Capability::LinkLoss)).collect()
+            let lossy = degrade.loss.is_some() || degrade.burst.is_some();
+            latency.into_iter().chain(lossy.then_some(Capability::LinkLoss)).collect()
         }
+        Fault::ResetConnections(_) => vec![Capability::ConnectionReset],
+        Fault::ConnectFails(_) => vec![Capability::ConnectFault],
+        Fault::Dns(_) => vec![Capability::ResolverFault],
         Fault::ClockJump(_) => vec![Capability::HostClock],
         Fault::Restart(restart) if restart.new_address => vec![Capability::NewAddress],
         _ => Vec::new(),
@@ -38,7 +42,7 @@ pub fn left_out(world: &dyn World, scenario: &Scenario) -> Vec<String> {
     let links = &scenario.spec.links;
     let asked = [
         (Capability::LinkLatency, links.iter().any(|rule| rule.latency.is_some())),
-        (Capability::LinkLoss, links.iter().any(|rule| rule.loss.is_some())),
+        (Capability::LinkLoss, links.iter().any(|rule| rule.loss.is_some() || rule.burst.is_some())),
         (Capability::Bandwidth, links.iter().any(|rule| rule.bandwidth.is_some())),
     ];
     let lacks = asked.into_iter().filter(|(capability, asked)| *asked && world.can(*capability) == Support::No);

@@ -176,3 +176,86 @@ fn who_uses_a_mount_shares_its_fate() {
     assert!(!bench.lab.world.running(guest));
     assert_eq!(bench.counts(), [1, 1]);
 }
+
+#[test]
+fn connects_that_fail_and_connections_that_are_reset_are_counted_and_end() {
+    let cut = "{from: masters, to: masters}";
+    let fails = |how: &str| format!("{{connect_fails: {{from: masters, to: masters, how: {how}, for: 20s}}}}");
+    for how in ["refused", "dropped"] {
+        let mut bench = Bench::new(&format!("[{}, {{reset_connections: {cut}}}]", fails(how)));
+        bench.step();
+        bench.step();
+        bench.run(20);
+        bench.expire();
+        let counts = bench.counts();
+        assert!(counts.iter().all(|count| *count > 0), "{how}: {counts:?}");
+        bench.run(180);
+        assert_eq!(bench.counts(), counts, "{how}: it is over");
+        assert!(bench.cluster.leader().is_some(), "{how}");
+    }
+}
+
+#[test]
+fn spoiled_lookups_are_counted_by_what_spoils_them_and_end() {
+    for what in ["answers: unknown", "answers: silent", "latency: {const: 3s}"] {
+        let dns = format!("{{dns: {{target: masters, {what}, for: 15s}}}}");
+        let mut bench = Bench::new(&format!("[{dns}, {{reset_connections: {{from: masters, to: masters}}}}]"));
+        bench.step();
+        bench.step();
+        bench.run(15);
+        bench.expire();
+        let counts = bench.counts();
+        assert!(counts.iter().all(|count| *count > 0), "{what}: {counts:?}");
+        bench.run(180);
+        assert_eq!(bench.counts(), counts, "{what}: it is over");
+        assert!(bench.cluster.leader().is_some(), "{what}");
+    }
+}
+
+#[test]
+fn a_stale_resolver_sends_its_host_to_where_a_master_was() {
+    let steps = "[{dns: {target: fuse/0, answers: stale}}, {kill: master/0}, \
+                 {restart: {target: victim, new_address: true}}, {heal: all}]";
+    let mut bench = Bench::new(steps);
+    let fuse = bench.cluster.of(Role::Fuse).next().unwrap();
+    let moved = bench.cluster.of(Role::Master).next().unwrap();
+    let found = |bench: &Bench| {
+        let answer = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let (slot, name) = (answer.clone(), format!("{}:1", bench.cluster.members[moved].plan.name));
+        let ask = async move {
+            let found = crate::rt::net::lookup_host(&name).await;
+            *crate::base::lock(&slot) = found.ok().map(|addresses| addresses[0].ip());
+        };
+        bench.lab.world.start(bench.cluster.members[fuse].host, "ask", Box::pin(ask)).unwrap();
+        bench.run(1);
+        *crate::base::lock(&answer)
+    };
+    let before = Some(bench.cluster.members[moved].ip.into());
+    bench.step();
+    assert_eq!((found(&bench), bench.counts()), (before, vec![0]), "nothing has moved yet");
+    bench.step();
+    bench.step();
+    assert_eq!((found(&bench), bench.counts()[0]), (before, 1));
+    bench.step();
+    let now = Some(bench.cluster.members[moved].ip.into());
+    assert_ne!(now, before);
+    assert_eq!((found(&bench), bench.counts()[0]), (now, 1));
+}
+
+#[test]
+fn bursts_and_long_tails_are_laid_over_links() {
+    let rule = "{from: masters, to: masters, burst: {enter: 1/5, exit: 1/3}, \
+                latency: {pareto: {min: 2ms, shape_milli: 1500, max: 1s}}}";
+    let mut bench = Bench::new(&format!("[{{degrade: {rule}}}]"));
+    let hosts: Vec<HostId> = bench.cluster.of(Role::Master).map(|i| bench.cluster.members[i].host).collect();
+    let lost = |bench: &Bench| {
+        let pairs = hosts.iter().flat_map(|a| hosts.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b);
+        pairs.map(|(a, b)| bench.lab.world.link_counters(a, b).lost).sum::<u64>()
+    };
+    assert_eq!(lost(&bench), 0);
+    bench.step();
+    bench.run(60);
+    assert!(bench.counts()[0] > 0 && lost(&bench) > 5, "{:?}, {} lost", bench.counts(), lost(&bench));
+    let rule = bench.lab.world.link(hosts[0], hosts[1]).unwrap();
+    assert!(matches!(rule.latency, crate::world::engine::Latency::Pareto { shape_milli: 1500, .. }));
+}

@@ -12,7 +12,7 @@ use super::manifest::ManifestSource;
 use super::step::Step;
 use super::value::Span;
 use super::workload::SizeRange;
-use super::world::{Latency, SpanRange};
+use super::world::{Burst, Latency, SpanRange};
 use super::{ExpectedVerdict, Spec, url_host};
 use crate::oracle::Violation;
 
@@ -66,6 +66,24 @@ impl Problems {
             Latency::Exponential(e) => {
                 self.spans(&format!("{place}.exponential"), SpanRange { min: e.min, max: e.max });
             }
+            Latency::Lognormal(l) => {
+                let message = format!("longer than the longest, {}", l.max);
+                self.unless(l.median <= l.max, &format!("{place}.lognormal.median"), &message, "write at most that");
+            }
+            Latency::Pareto(p) => {
+                let place = format!("{place}.pareto");
+                self.spans(&place, SpanRange { min: p.min, max: p.max });
+                let help = "write one such as 1500";
+                self.unless(p.shape_milli > 0, &format!("{place}.shape_milli"), "a tail without end", help);
+            }
+        }
+    }
+
+    fn burst(&mut self, place: &str, burst: &Burst) {
+        for (side, odds, message) in
+            [("enter", burst.enter, "no burst ever begins"), ("exit", burst.exit, "a burst never ends")]
+        {
+            self.unless(odds.num > 0, &format!("{place}.{side}"), message, "write one such as 1/4");
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::target::{Target, Targets};
 use super::value::{Odds, Span};
-use super::world::Latency;
+use super::world::{Burst, Latency};
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +34,12 @@ pub enum Fault {
     Hold(Partition),
     /// Make links slow or lossy. Acts if it delayed or dropped a segment.
     Degrade(Degrade),
+    /// Reset all connections between two groups at both ends, as a middlebox that lost its state. Acts if there was one.
+    ResetConnections(ResetConnections),
+    /// Let no new connections begin; those that stand go on. Acts if somebody tried to connect.
+    ConnectFails(ConnectFails),
+    /// Break or slow down the resolver of a host. Acts if it changed what a lookup found, or when.
+    Dns(Dns),
     /// Leave no space on a disk: writes fail with ENOSPC. Acts if a write failed.
     DiskFull(DiskFull),
     /// Make a disk answer with EIO. Acts if a call failed.
@@ -155,6 +161,78 @@ pub struct Degrade {
     /// Chance that a segment is lost, and sent again by TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Odds>,
+    /// Losses in bursts, on top of `loss`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<Burst>,
+    /// How long. Without it, until healed.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Span>,
+}
+
+/// Connections that are reset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResetConnections {
+    /// One side.
+    pub from: Targets,
+    /// The other side; all other hosts if not given.
+    #[serde(default = "everyone")]
+    pub to: Targets,
+}
+
+/// What becomes of an attempt to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectFailure {
+    /// Answered with RST, as by a firewall that rejects: the connect fails at once.
+    Refused,
+    /// Dropped, as by a firewall that drops: the connect fails after 127 s, or whenever its caller gives up.
+    Dropped,
+}
+
+/// Connections that cannot begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectFails {
+    /// One side.
+    pub from: Targets,
+    /// The other side; all other hosts if not given.
+    #[serde(default = "everyone")]
+    pub to: Targets,
+    /// Which way connections cannot be opened: `out`, from `from` to `to`.
+    #[serde(default)]
+    pub direction: Direction,
+    /// How they fail.
+    pub how: ConnectFailure,
+    /// How long. Without it, until healed.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Span>,
+}
+
+/// What a resolver answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DnsFailure {
+    /// No such name, whatever is asked.
+    Unknown,
+    /// Nothing: the lookup fails after 10 s.
+    Silent,
+    /// What was right when the fault began.
+    Stale,
+}
+
+/// A resolver that is broken or slow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dns {
+    /// Whose resolver.
+    pub target: Targets,
+    /// What it answers; the truth if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<DnsFailure>,
+    /// How long an answer takes meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// How long. Without it, until healed.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasting: Option<Span>,
@@ -231,7 +309,7 @@ pub struct ClockJump {
 
 impl Fault {
     /// The keys of faults in a scenario file.
-    pub const NAMES: [&str; 15] = [
+    pub const NAMES: [&str; 18] = [
         "kill",
         "power_loss",
         "terminate",
@@ -241,6 +319,9 @@ impl Fault {
         "partition",
         "hold",
         "degrade",
+        "reset_connections",
+        "connect_fails",
+        "dns",
         "disk_full",
         "disk_error",
         "disk_stall",
@@ -261,6 +342,9 @@ impl Fault {
             Self::Partition(_) => "partition",
             Self::Hold(_) => "hold",
             Self::Degrade(_) => "degrade",
+            Self::ResetConnections(_) => "reset_connections",
+            Self::ConnectFails(_) => "connect_fails",
+            Self::Dns(_) => "dns",
             Self::DiskFull(_) => "disk_full",
             Self::DiskError(_) => "disk_error",
             Self::DiskStall(_) => "disk_stall",
@@ -280,6 +364,9 @@ impl Fault {
             Self::Restart(restart) => &restart.target,
             Self::Partition(cut) | Self::Hold(cut) => &cut.from,
             Self::Degrade(links) => &links.from,
+            Self::ResetConnections(links) => &links.from,
+            Self::ConnectFails(links) => &links.from,
+            Self::Dns(dns) => &dns.target,
             Self::DiskFull(disk) => &disk.target,
             Self::DiskError(disk) => &disk.target,
             Self::BitRot(rot) => &rot.target,
@@ -295,9 +382,16 @@ impl Fault {
             Self::Freeze(pause) | Self::DiskStall(pause) => pause.lasting,
             Self::Partition(cut) | Self::Hold(cut) => cut.lasting,
             Self::Degrade(links) => links.lasting,
+            Self::ConnectFails(links) => links.lasting,
+            Self::Dns(dns) => dns.lasting,
             Self::DiskFull(disk) => disk.lasting,
             Self::DiskError(disk) => disk.lasting,
-            Self::Thaw(_) | Self::Restart(_) | Self::BitRot(_) | Self::ClockJump(_) | Self::Heal(_) => None,
+            Self::Thaw(_)
+            | Self::Restart(_)
+            | Self::ResetConnections(_)
+            | Self::BitRot(_)
+            | Self::ClockJump(_)
+            | Self::Heal(_) => None,
         }
     }
 
@@ -314,6 +408,8 @@ impl std::fmt::Display for Fault {
         let (to, direction) = match self {
             Self::Partition(cut) | Self::Hold(cut) => (&cut.to, cut.direction),
             Self::Degrade(links) => (&links.to, links.direction),
+            Self::ResetConnections(links) => (&links.to, Direction::Both),
+            Self::ConnectFails(links) => (&links.to, links.direction),
             _ => return self.lasting().map_or(Ok(()), |span| write!(f, " for {span}")),
         };
         let way = match direction {

@@ -41,7 +41,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Command, CommandLine};
-pub use fault::{Direction, DiskCall, Fault};
+pub use fault::{ConnectFailure, Direction, DiskCall, DnsFailure, Fault};
 pub use load::{LoadError, load};
 pub use manifest::ManifestSource;
 pub use params::Parameters;
@@ -50,7 +50,7 @@ pub use step::{Expect, LeaderExpect, Run, ServiceExpect, Step};
 pub use target::{Role, Target, Targets};
 pub use value::{Odds, Span};
 pub use workload::Workload;
-pub use world::{Latency, Limits, Link, SpanRange, UnderStore};
+pub use world::{Burst, Latency, Limits, Link, SpanRange, UnderStore};
 
 use crate::kube::fluid::api::{DatasetSpec, GooseFsRuntimeSpec, Manifest};
 

@@ -39,6 +39,10 @@ pub enum Latency {
     Uniform(SpanRange),
     /// Exponential above a minimum.
     Exponential(Exponential),
+    /// Log-normal: most near the median, few far above it.
+    Lognormal(Lognormal),
+    /// Pareto: a long tail.
+    Pareto(Pareto),
 }
 
 /// A closed range of durations.
@@ -70,6 +74,40 @@ pub struct Exponential {
     pub max: Span,
 }
 
+/// A log-normal delay: half are shorter than `median`; about one in six is longer than `median` times e to the sigma.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lognormal {
+    /// Half are shorter.
+    pub median: Span,
+    /// Thousandths of sigma: 500 is a sigma of 0.5.
+    pub sigma_milli: u32,
+    /// Longest; not below `median`.
+    pub max: Span,
+}
+
+/// A Pareto delay: the chance to be longer than x is `(min / x)` to the power of the shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pareto {
+    /// Shortest.
+    pub min: Span,
+    /// Thousandths of the shape: 1500 is a shape of 1.5. The smaller, the longer the tail.
+    pub shape_milli: u32,
+    /// Longest; not below `min`.
+    pub max: Span,
+}
+
+/// Losses in bursts: from the first one on, everything is lost until the burst ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Burst {
+    /// Chance of a segment to begin a burst.
+    pub enter: Odds,
+    /// Chance of a segment in a burst to be the last one lost.
+    pub exit: Odds,
+}
+
 /// Properties of the links between two groups. Later entries override earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +124,9 @@ pub struct Link {
     /// Chance that a segment is lost, and sent again by TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Odds>,
+    /// Losses in bursts, on top of `loss`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<Burst>,
     /// Bytes per second each way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<Quantity>,

@@ -112,13 +112,15 @@ mod tests {
             look(30, &[(1, Health::Good)]),
         ];
         let watch = DiskWatch { seen };
-        let read = |secs, n, worker: &str| WrongRead { worker: worker.into(), block: block(n), at: SimTime::from_secs(secs) };
+        let read =
+            |secs, n, worker: &str| WrongRead { worker: worker.into(), block: block(n), at: SimTime::from_secs(secs) };
         for (reads, want) in [
             (vec![read(15, 0, "w"), read(25, 0, "w")], 2),
             (vec![read(10, 0, "w"), read(31, 0, "w")], 0),
             (vec![read(15, 1, "w"), read(15, 0, "v")], 0),
         ] {
-            let served = watch.judged(&reads).iter().flat_map(|seen| &seen.blocks).map(|b| b.served_while_bad).sum::<u64>();
+            let served =
+                watch.judged(&reads).iter().flat_map(|seen| &seen.blocks).map(|b| b.served_while_bad).sum::<u64>();
             assert_eq!(served, want);
         }
     }

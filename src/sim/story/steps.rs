@@ -113,9 +113,7 @@ impl Story<'_> {
             Some(LeaderExpect::Present) => leads,
             Some(LeaderExpect::Absent) => !leads,
             Some(LeaderExpect::Changed) => self.watch.last_term().is_some_and(|(_, term)| term > before),
-            Some(LeaderExpect::Unchanged) => {
-                leads && self.watch.last_term().is_some_and(|(_, term)| term == before)
-            }
+            Some(LeaderExpect::Unchanged) => leads && self.watch.last_term().is_some_and(|(_, term)| term == before),
         };
         let service = match expect.service {
             None => true,

@@ -41,6 +41,10 @@ pub enum Capability {
     Bandwidth,
     /// Reset what connects two hosts, from outside.
     ConnectionReset,
+    /// Refuse or drop attempts to connect, and leave alone what is connected.
+    ConnectFault,
+    /// A host's resolver can be broken or slow.
+    ResolverFault,
     /// Each host has its own clock.
     HostClock,
     /// Time is finer than a millisecond.
@@ -59,7 +63,7 @@ pub enum Capability {
 
 impl Capability {
     /// All, in the order of the table.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::BlackHoledConnect,
         Self::Handshake,
         Self::HalfClose,
@@ -75,6 +79,8 @@ impl Capability {
         Self::LinkLoss,
         Self::Bandwidth,
         Self::ConnectionReset,
+        Self::ConnectFault,
+        Self::ResolverFault,
         Self::HostClock,
         Self::SubMillisecond,
         Self::Interleaving,
@@ -102,6 +108,8 @@ impl Capability {
             Self::LinkLoss => "loss per link",
             Self::Bandwidth => "bandwidth",
             Self::ConnectionReset => "connections reset from outside",
+            Self::ConnectFault => "connects refused or dropped",
+            Self::ResolverFault => "broken resolver",
             Self::HostClock => "a clock per host",
             Self::SubMillisecond => "time below a millisecond",
             Self::Interleaving => "interleaving by seed",

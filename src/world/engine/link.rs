@@ -60,6 +60,17 @@ pub enum SynPolicy {
     Drop,
 }
 
+/// What is wrong with a machine's resolver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsFault {
+    /// It knows no name.
+    NxDomain,
+    /// It does not answer.
+    Silent,
+    /// It answers as at the time when the fault began.
+    Stale,
+}
+
 /// Traffic of one direction since the world began, and what faults did to it. In segments unless said otherwise.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct LinkCounters {

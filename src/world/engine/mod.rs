@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr};
 pub use self::capability::{Capability, Row, Support};
 pub use self::kind::{EngineKind, Plan, Unavailable, build};
 pub use self::latency::Latency;
-pub use self::link::{Burst, LinkCounters, LinkRule, Ratio, SynPolicy};
+pub use self::link::{Burst, DnsFault, LinkCounters, LinkRule, Ratio, SynPolicy};
 use crate::base::{HostId, ProcessId, SimTime};
 use crate::rt::backend::{BoxFuture, Engine};
 use crate::trace::{Digest, Event, Kind};
@@ -187,6 +187,16 @@ pub trait World: Engine {
     fn set_default_link(&self, rule: LinkRule);
     /// Resets all connections between two hosts, as a middlebox that lost its state; gives their number.
     fn reset_connections(&self, a: HostId, b: HostId) -> u64;
+    /// Sets what happens to attempts to connect from `from` to `to`; connections that stand go on.
+    fn set_syn_policy(&self, _from: HostId, _to: HostId, _policy: SynPolicy) {}
+    /// Breaks the resolver of a host, or mends it.
+    fn set_dns_fault(&self, _host: HostId, _fault: Option<DnsFault>) {}
+    /// Gives the resolver of a host a latency of its own, or the default back.
+    fn set_dns_latency(&self, _host: HostId, _latency: Option<Latency>) {}
+    /// Lookups of a host that a fault or a latency of its own changed so far.
+    fn dns_affected(&self, _host: HostId) -> u64 {
+        0
+    }
     /// What a direction carried since the world began, and what faults did to it.
     fn link_counters(&self, from: HostId, to: HostId) -> LinkCounters;
 

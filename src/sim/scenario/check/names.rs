@@ -31,6 +31,9 @@ pub fn names(scenario: &Scenario) -> Vec<Problem> {
         if let Some(latency) = &link.latency {
             found.latency(&format!("links.{i}.latency"), latency);
         }
+        if let Some(burst) = &link.burst {
+            found.burst(&format!("links.{i}.burst"), burst);
+        }
         let fine = link.bandwidth.as_ref().is_none_or(|b| b.get() > 0);
         found.unless(fine, &format!("links.{i}.bandwidth"), "a link without bandwidth", "write one such as 1Gi");
     }
@@ -74,7 +77,11 @@ pub fn names(scenario: &Scenario) -> Vec<Problem> {
 
 fn check_fault(found: &mut Problems, hosts: &Hosts, place: &str, fault: &Fault, hit: bool) {
     let key = match fault {
-        Fault::Partition(_) | Fault::Hold(_) | Fault::Degrade(_) => "from",
+        Fault::Partition(_)
+        | Fault::Hold(_)
+        | Fault::Degrade(_)
+        | Fault::ResetConnections(_)
+        | Fault::ConnectFails(_) => "from",
         _ => "target",
     };
     hosts.check(found, &format!("{place}.{key}"), fault.target());
@@ -89,9 +96,21 @@ fn check_fault(found: &mut Problems, hosts: &Hosts, place: &str, fault: &Fault, 
         Fault::Partition(cut) | Fault::Hold(cut) => hosts.check(found, &format!("{place}.to"), &cut.to),
         Fault::Degrade(links) => {
             hosts.check(found, &format!("{place}.to"), &links.to);
-            let fine = links.latency.is_some() || links.loss.is_some();
-            found.unless(fine, place, "nothing gets worse", "add `latency` or `loss`");
+            let fine = links.latency.is_some() || links.loss.is_some() || links.burst.is_some();
+            found.unless(fine, place, "nothing gets worse", "add `latency`, `loss` or `burst`");
             if let Some(latency) = &links.latency {
+                found.latency(&format!("{place}.latency"), latency);
+            }
+            if let Some(burst) = &links.burst {
+                found.burst(&format!("{place}.burst"), burst);
+            }
+        }
+        Fault::ResetConnections(links) => hosts.check(found, &format!("{place}.to"), &links.to),
+        Fault::ConnectFails(links) => hosts.check(found, &format!("{place}.to"), &links.to),
+        Fault::Dns(dns) => {
+            let fine = dns.answers.is_some() || dns.latency.is_some();
+            found.unless(fine, place, "nothing gets worse", "add `answers` or `latency`");
+            if let Some(latency) = &dns.latency {
                 found.latency(&format!("{place}.latency"), latency);
             }
         }

@@ -14,7 +14,9 @@ use crate::base::{HostId, ProcessId, SimTime, TaskId};
 use crate::rt::backend::BoxFuture;
 use crate::trace::{Digest, Event, Kind};
 use crate::world::engine::hosts::Process;
-use crate::world::engine::{Clock, EngineKind, Exit, LinkCounters, LinkRule, Panic, Pending, Row, Stop, World};
+use crate::world::engine::{
+    Clock, DnsFault, EngineKind, Exit, Latency, LinkCounters, LinkRule, Panic, Pending, Row, Stop, SynPolicy, World,
+};
 
 impl Glass {
     /// Ends a process: its tasks are dropped with nothing in reach, then its kernel lets go of its sockets.
@@ -124,6 +126,22 @@ impl World for Glass {
 
     fn reset_connections(&self, a: HostId, b: HostId) -> u64 {
         self.with_net(|net, _| net.reset_connections(a, b))
+    }
+
+    fn set_syn_policy(&self, from: HostId, to: HostId, policy: SynPolicy) {
+        self.with_net(|net, _| net.set_syn(from, to, policy));
+    }
+
+    fn set_dns_fault(&self, host: HostId, fault: Option<DnsFault>) {
+        self.with_net(|net, _| net.dns_fault(host, fault));
+    }
+
+    fn set_dns_latency(&self, host: HostId, latency: Option<Latency>) {
+        self.with_net(|net, _| net.dns_latency(host, latency));
+    }
+
+    fn dns_affected(&self, host: HostId) -> u64 {
+        self.with_net(|net, _| net.dns_affected(host))
     }
 
     fn link_counters(&self, from: HostId, to: HostId) -> LinkCounters {

@@ -45,6 +45,8 @@ pub const CAPABILITIES: &[Row] = &[
     yes(C::LinkLoss, "single or in bursts"),
     yes(C::Bandwidth, "segments queue"),
     yes(C::ConnectionReset, ""),
+    yes(C::ConnectFault, ""),
+    yes(C::ResolverFault, "no such name, silence, old answers, slow ones"),
     yes(C::HostClock, "drift and offset"),
     yes(C::SubMillisecond, "nanoseconds"),
     yes(C::Interleaving, "the seed picks the next ready task"),

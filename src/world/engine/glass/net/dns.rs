@@ -12,18 +12,7 @@ use super::slab::SlabKey;
 use super::{Ctx, Kind, Net, NetEvent, NetTrace, NetWhat, Owner, Target, errno};
 use crate::base::{HostId, Seed, SimTime, Stream};
 use crate::rt::backend::SocketKey;
-use crate::world::engine::Latency;
-
-/// What is wrong with a machine's resolver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DnsFault {
-    /// It knows no name.
-    NxDomain,
-    /// It does not answer.
-    Silent,
-    /// It answers as at the time when the fault began.
-    Stale,
-}
+use crate::world::engine::{DnsFault, Latency};
 
 type Records = BTreeMap<String, Vec<Ipv4Addr>>;
 
@@ -165,7 +154,8 @@ impl Net {
         let resolver = self.dns.resolver(owner.host);
         let cached = resolver.cache.get(&lookup.name).is_some_and(|(expires, _)| cx.now < *expires);
         lookup.silent = resolver.fault == Some(DnsFault::Silent) && !cached;
-        resolver.affected += u64::from(resolver.latency.is_some() && !cached);
+        // Who asks may give up before a silent resolver's time is over: the question counts, not its end.
+        resolver.affected += u64::from(lookup.silent || (resolver.latency.is_some() && !cached));
         let wait = match lookup.silent {
             true => timeout,
             false if cached => std::time::Duration::ZERO,
@@ -180,10 +170,7 @@ impl Net {
         let Some(lookup) = self.lookups.get_mut(key) else { return };
         let host = lookup.owner.host;
         let answer = match lookup.silent {
-            true => {
-                self.dns.resolver(host).affected += 1;
-                Err(io::ErrorKind::TimedOut)
-            }
+            true => Err(io::ErrorKind::TimedOut),
             false => {
                 let ips = self.dns.answer(host, &lookup.name, cx.now, self.config.dns_ttl);
                 ips.ok_or(io::ErrorKind::NotFound)

@@ -3,8 +3,8 @@
 use std::io::ErrorKind::{NotFound, TimedOut};
 use std::net::IpAddr;
 
-use super::super::dns::DnsFault;
 use super::*;
+use crate::world::engine::DnsFault;
 
 fn start(sim: &mut Sim, name: &str) -> SocketKey {
     sim.with(|net, cx| net.dns_start(cx, owner(A), name))
