@@ -10,3 +10,21 @@ mod scheduler;
 mod preemption;
 
 mod volumes;
+
+mod states;
+
+mod statefulset;
+
+mod daemonset;
+
+mod job;
+
+mod endpoints;
+
+mod node_lifecycle;
+
+mod taint_eviction;
+
+mod pod_gc;
+
+mod garbage_collector;
