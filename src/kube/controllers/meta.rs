@@ -8,14 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference,
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 
-use crate::rt;
-
-/// The wall clock of the host, as API objects write it.
-pub fn now() -> Timestamp {
-    let wall = rt::time::wall();
-    let nanos = i32::try_from(wall.subsec_nanos()).unwrap_or_default();
-    Timestamp::new(i64::try_from(wall.as_secs()).unwrap_or(i64::MAX), nanos).unwrap_or(Timestamp::MAX)
-}
+use crate::kube::kind::ObjectKey;
 
 /// `at` plus `by`, the end of time at most.
 pub fn after(at: Timestamp, by: Duration) -> Timestamp {
@@ -98,4 +91,10 @@ pub fn controller_ref<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReferenc
         controller: Some(true),
         block_owner_deletion: Some(true),
     }
+}
+
+/// The key of the controlling owner, if that is a `kind`.
+pub fn owner_key(meta: &ObjectMeta, kind: &str) -> Option<ObjectKey> {
+    let owner = controller_of(meta).filter(|owner| owner.kind == kind)?;
+    Some(ObjectKey::new(namespace(meta), &*owner.name))
 }

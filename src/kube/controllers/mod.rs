@@ -15,6 +15,12 @@ pub mod hash;
 
 pub mod revision;
 
+pub mod queue;
+
+pub mod shared;
+
+pub mod expectations;
+
 pub mod statefulset;
 
 pub mod daemonset;
@@ -32,3 +38,7 @@ pub mod pod_gc;
 pub mod garbage_collector;
 
 pub mod protection;
+
+pub mod manager;
+
+pub use manager::{Controller, ControllerManagerConfig};

@@ -3,13 +3,22 @@
 //! Follows `pvcprotection` and `pvprotection` controllers of Kubernetes 1.3x. Rule: the finalizer is on every live object, and
 //! comes off a deleted one when no pod that may still run names the claim, or the volume is not bound.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::meta::{has_finalizer, name, terminating, without_finalizer};
+use serde_json::json;
+
+use super::meta::{has_finalizer, name, namespace, terminating, without_finalizer};
 use super::pod::{is_finished, node_name};
+use super::queue::{Delays, Queue};
+use super::shared::{Shared, absent_is_fine, feed, work};
+use crate::kube::client::{ApiError, InformerEvent, Patch};
+use crate::kube::kind::ObjectKey;
+use crate::rt::task::Scope;
+use crate::rt::time::Duration;
 
 /// Finalizer of claims.
 pub const CLAIM: &str = "kubernetes.io/pvc-protection";
@@ -45,4 +54,41 @@ fn protect(meta: &ObjectMeta, finalizer: &str, in_use: impl FnOnce() -> bool) ->
         (true, true) if !in_use() => Some(without_finalizer(meta, finalizer)),
         _ => None,
     }
+}
+
+/// Runs the controllers of both finalizers.
+pub async fn run(shared: Shared, delays: Delays) -> Infallible {
+    let (queue, scope) = (Arc::new(Queue::new(delays)), Scope::new());
+    feed(&scope, &shared.claims, &queue, |event| vec![event.key()]);
+    feed(&scope, &shared.volumes, &queue, |event| vec![event.key()]);
+    feed(&scope, &shared.pods, &queue, |event| {
+        let pod = event.object();
+        let ended = matches!(event, InformerEvent::Deleted(_)) || is_finished(pod);
+        let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()).filter(|_| ended);
+        let claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+        claims.map(|source| ObjectKey::new(namespace(&pod.metadata), &*source.claim_name)).collect()
+    });
+    work("protection", &queue, |key| sync(&shared, key)).await
+}
+
+/// A key without a namespace is a volume's.
+async fn sync(shared: &Shared, key: ObjectKey) -> Result<Option<Duration>, ApiError> {
+    let patch = |meta: &ObjectMeta, finalizers: Vec<String>| {
+        Patch::Merge(json!({
+            "metadata": { "uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": finalizers }
+        }))
+    };
+    if let Some(found) = shared.volumes.get_key(&key).filter(|_| key.namespace.is_empty()) {
+        if let Some(finalizers) = volume(&found) {
+            let patch = patch(&found.metadata, finalizers);
+            absent_is_fine(shared.client.patch::<PersistentVolume>("", &key.name, &patch).await)?;
+        }
+    } else if let Some(found) = shared.claims.get_key(&key) {
+        let pods = shared.pods_in(&key.namespace, |_| terminating(&found.metadata));
+        if let Some(finalizers) = claim(&found, &pods) {
+            let patch = patch(&found.metadata, finalizers);
+            absent_is_fine(shared.client.patch::<PersistentVolumeClaim>(&key.namespace, &key.name, &patch).await)?;
+        }
+    }
+    Ok(None)
 }

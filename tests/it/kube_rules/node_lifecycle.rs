@@ -56,7 +56,10 @@ impl Naive {
                 self.nodes.get_mut(&name).unwrap().status.get_or_insert_default().conditions = Some(conditions);
             }
             Step::PodsNotReady(name) => self.marked.push((self.seconds, name)),
-            Step::Taints(name, taints) => {
+            Step::Taints(change) => {
+                let name = change.node.clone();
+                let old = self.nodes[&name].spec.clone().unwrap_or_default().taints.unwrap_or_default();
+                let taints = change.apply(&old).unwrap();
                 if written(&taints).iter().any(|taint| taint.ends_with("NoExecute")) {
                     self.tainted.entry(name.clone()).or_insert(self.seconds);
                 } else {
@@ -184,7 +187,7 @@ fn conditions_become_taints_that_only_keep_away() {
             node.status.as_mut().unwrap().conditions.as_mut().unwrap().push(condition);
         }
         let got = by_condition(&node, NOW).map(|step| match step {
-            Step::Taints(_, taints) => written(&taints),
+            Step::Taints(change) => written(&change.apply(node.spec.as_ref().unwrap().taints.as_ref().unwrap()).unwrap()),
             other => panic!("{other:?}"),
         });
         assert_eq!(got, want.map(full), "{rule}");

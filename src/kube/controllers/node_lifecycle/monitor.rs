@@ -31,8 +31,34 @@ pub enum Step {
     Conditions(String, Vec<NodeCondition>),
     /// Set the Ready condition of its pods to False.
     PodsNotReady(String),
-    /// Its taints become these.
-    Taints(String, Vec<Taint>),
+    /// Change its taints.
+    Taints(TaintChange),
+}
+
+/// Taints that come and go, on whatever other taints the node has by then.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaintChange {
+    /// The node's name.
+    pub node: String,
+    /// Added, unless there is one of the same key and effect.
+    pub add: Vec<Taint>,
+    /// Removed by key and effect.
+    pub remove: Vec<Taint>,
+}
+
+impl TaintChange {
+    /// The node's taints after the change; none if they stay.
+    pub fn apply(&self, old: &[Taint]) -> Option<Vec<Taint>> {
+        let mut new = old.to_vec();
+        new.retain(|taint| !self.remove.iter().any(|gone| same(gone, taint)));
+        let add: Vec<_> = self.add.iter().filter(|add| !new.iter().any(|taint| same(add, taint))).cloned().collect();
+        new.extend(add);
+        (new != old).then_some(new)
+    }
+
+    fn step(self, node: &Node) -> Option<Step> {
+        self.apply(taints(node)).is_some().then_some(Step::Taints(self))
+    }
 }
 
 /// What the controller remembers of all nodes.
@@ -150,17 +176,14 @@ impl Monitor {
     }
 }
 
-/// The node's NoExecute taints with `add` and without `remove`; none if they are so already.
+/// Adds and removes NoExecute taints; none if they are so already.
 fn swap(node: &Node, add: Option<&str>, remove: &[&str], wall: Timestamp) -> Option<Step> {
-    let old = taints(node);
-    let mut new: Vec<Taint> = old.to_vec();
-    new.retain(|other| !(other.effect == "NoExecute" && remove.contains(&other.key.as_str())));
     let add = add.map(|key| Taint { time_added: Some(Time(wall)), ..taint(key, "NoExecute") });
-    new.extend(add.filter(|add| !old.iter().any(|other| same(other, add))));
-    (new != old).then(|| Step::Taints(name(&node.metadata).into(), new))
+    let remove = remove.iter().map(|key| taint(key, "NoExecute")).collect();
+    TaintChange { node: name(&node.metadata).into(), add: add.into_iter().collect(), remove }.step(node)
 }
 
-/// The node's taints with those NoSchedule ones that its conditions and `spec.unschedulable` ask for; none if they are so already.
+/// The NoSchedule taints that the node's conditions and `spec.unschedulable` ask for; none if they are so already.
 pub fn by_condition(node: &Node, wall: Timestamp) -> Option<Step> {
     let is = |kind: &str, status: &str| condition(node, kind).is_some_and(|condition| condition.status == status);
     let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
@@ -173,16 +196,8 @@ pub fn by_condition(node: &Node, wall: Timestamp) -> Option<Step> {
         (NETWORK_UNAVAILABLE, is("NetworkUnavailable", "True")),
         (UNSCHEDULABLE, cordoned),
     ];
-    let old = taints(node);
-    let mut new = old.to_vec();
-    for (key, wanted) in wanted {
-        let own = taint(key, "NoSchedule");
-        let has = new.iter().any(|other| same(other, &own));
-        if wanted && !has {
-            new.push(Taint { time_added: Some(Time(wall)), ..own });
-        } else if !wanted && has {
-            new.retain(|other| !same(other, &own));
-        }
-    }
-    (new != old).then(|| Step::Taints(name(&node.metadata).into(), new))
+    let own = |(key, _): (&str, bool)| Taint { time_added: Some(Time(wall)), ..taint(key, "NoSchedule") };
+    let (add, remove): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, wanted)| *wanted);
+    let (add, remove) = (add.into_iter().map(own).collect(), remove.into_iter().map(own).collect());
+    TaintChange { node: name(&node.metadata).into(), add, remove }.step(node)
 }
