@@ -9,6 +9,7 @@ mod deadlock;
 mod determinism;
 mod journal;
 mod kube_api;
+mod kube_control;
 mod kube_rules;
 mod kubelet;
 mod live;

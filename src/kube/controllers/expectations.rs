@@ -28,7 +28,8 @@ pub struct Expectations(BTreeMap<ObjectKey, Expected>);
 
 impl Expectations {
     fn entry(&mut self, key: &ObjectKey, now: Instant) -> &mut Expected {
-        let expected = self.0.entry(key.clone()).or_insert_with(|| Expected { version: 0, deleted: BTreeSet::new(), since: now });
+        let expected =
+            self.0.entry(key.clone()).or_insert_with(|| Expected { version: 0, deleted: BTreeSet::new(), since: now });
         expected.since = now;
         expected
     }

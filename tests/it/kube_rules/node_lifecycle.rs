@@ -187,7 +187,9 @@ fn conditions_become_taints_that_only_keep_away() {
             node.status.as_mut().unwrap().conditions.as_mut().unwrap().push(condition);
         }
         let got = by_condition(&node, NOW).map(|step| match step {
-            Step::Taints(change) => written(&change.apply(node.spec.as_ref().unwrap().taints.as_ref().unwrap()).unwrap()),
+            Step::Taints(change) => {
+                written(&change.apply(node.spec.as_ref().unwrap().taints.as_ref().unwrap()).unwrap())
+            }
             other => panic!("{other:?}"),
         });
         assert_eq!(got, want.map(full), "{rule}");

@@ -103,8 +103,7 @@ impl Controller {
                 failed.get(&(key.clone(), node.to_string())).is_none_or(|(delay, since)| now >= *since + *delay)
             };
             let now = clock::now();
-            let view =
-                View { set: &set, revision: &revision, pods: &pods, nodes: &nodes, may_replace: &free, now };
+            let view = View { set: &set, revision: &revision, pods: &pods, nodes: &nodes, may_replace: &free, now };
             plan::plan(&view)
         };
         for step in steps.into_iter().take(self.config.burst) {

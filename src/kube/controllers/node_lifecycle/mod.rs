@@ -179,9 +179,10 @@ impl Controller {
     /// `MarkPodsNotReady`: endpoints drop the pods at once, whether their processes live or not.
     async fn pods_not_ready(&self, node: &str) -> Result<(), ApiError> {
         let ready = |pod: &Pod| condition(pod, "Ready").is_some_and(|ready| ready.status == "True");
-        let pods: Vec<Arc<Pod>> = self.shared.pods.with(|all| {
-            all.values().filter(|pod| node_name(pod) == Some(node) && ready(pod)).cloned().collect()
-        });
+        let pods: Vec<Arc<Pod>> = self
+            .shared
+            .pods
+            .with(|all| all.values().filter(|pod| node_name(pod) == Some(node) && ready(pod)).cloned().collect());
         let mut result = Ok(());
         for pod in pods {
             let condition = json!({ "type": "Ready", "status": "False", "lastTransitionTime": Time(clock::now()) });

@@ -11,6 +11,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::params::DeleteParams;
 
 use self::plan::{Plan, Revision, Step, View};
 use super::meta::{controlled_by, label, name, namespace, owner_key};
@@ -60,8 +62,7 @@ async fn sync(shared: &Shared, config: StatefulSetConfig, key: ObjectKey) -> Res
     let current = current(&set, &revisions).unwrap_or_else(|| update.clone());
     let claims: Vec<String> =
         shared.claims.list_in(&key.namespace).iter().map(|claim| name(&claim.metadata).to_string()).collect();
-    let view =
-        View { set: &set, pods: &pods, current: &current, update: &update, claims: &claims, now: clock::now() };
+    let view = View { set: &set, pods: &pods, current: &current, update: &update, claims: &claims, now: clock::now() };
     let Plan { steps, status, recheck } = plan::plan(&view);
 
     let mut result = Ok(());
@@ -124,7 +125,7 @@ async fn prune(
     shared: &Shared,
     set: &StatefulSet,
     revisions: &[Arc<ControllerRevision>],
-    pods: &[Arc<k8s_openapi::api::core::v1::Pod>],
+    pods: &[Arc<Pod>],
     named: [&str; 2],
     default: usize,
 ) -> Result<(), ApiError> {
@@ -132,12 +133,8 @@ async fn prune(
     let mut live: Vec<&str> = pods.iter().filter_map(|pod| label(&pod.metadata, identity::REVISION)).collect();
     live.extend(named);
     for old in outdated(revisions, &live, limit) {
-        let deleted = shared.client.delete::<ControllerRevision>(
-            namespace(&old.metadata),
-            name(&old.metadata),
-            &kube::core::params::DeleteParams::default(),
-        );
-        absent_is_fine(deleted.await)?;
+        let (namespace, name, params) = (namespace(&old.metadata), name(&old.metadata), DeleteParams::default());
+        absent_is_fine(shared.client.delete::<ControllerRevision>(namespace, name, &params).await)?;
     }
     Ok(())
 }
