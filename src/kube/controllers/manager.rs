@@ -14,14 +14,13 @@ use super::garbage_collector::kinds::Objects;
 use super::job::JobConfig;
 use super::node_lifecycle::NodeLifecycleConfig;
 use super::pod_gc::PodGcConfig;
-use super::queue::Delays;
 use super::shared::Shared;
 use super::statefulset::StatefulSetConfig;
 use super::taint_eviction::TaintEvictionConfig;
 use super::{
     daemonset, endpoints, garbage_collector, job, node_lifecycle, pod_gc, protection, statefulset, taint_eviction,
 };
-use crate::kube::client::{Client, Informer};
+use crate::kube::client::{Client, Informer, QueueConfig};
 use crate::rt::task::Scope;
 
 /// A controller by upstream's name.
@@ -97,7 +96,7 @@ pub struct ControllerManagerConfig {
     /// Pods that nobody runs.
     pub pod_gc: PodGcConfig,
     /// Delays of the remaining ones after errors.
-    pub delays: Delays,
+    pub delays: QueueConfig,
 }
 
 impl Default for ControllerManagerConfig {
@@ -111,7 +110,7 @@ impl Default for ControllerManagerConfig {
             node_lifecycle: NodeLifecycleConfig::default(),
             taint_eviction: TaintEvictionConfig::default(),
             pod_gc: PodGcConfig::default(),
-            delays: Delays::default(),
+            delays: QueueConfig::default(),
         }
     }
 }

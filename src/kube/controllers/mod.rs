@@ -15,8 +15,6 @@ pub mod hash;
 
 pub mod revision;
 
-pub mod queue;
-
 pub mod shared;
 
 pub mod expectations;

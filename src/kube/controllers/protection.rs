@@ -13,9 +13,8 @@ use serde_json::json;
 
 use super::meta::{has_finalizer, name, namespace, terminating, without_finalizer};
 use super::pod::{is_finished, node_name};
-use super::queue::{Delays, Queue};
 use super::shared::{Shared, absent_is_fine, feed, work};
-use crate::kube::client::{ApiError, InformerEvent, Patch};
+use crate::kube::client::{ApiError, InformerEvent, Patch, QueueConfig, WorkQueue};
 use crate::kube::kind::ObjectKey;
 use crate::rt::task::Scope;
 use crate::rt::time::Duration;
@@ -57,8 +56,8 @@ fn protect(meta: &ObjectMeta, finalizer: &str, in_use: impl FnOnce() -> bool) ->
 }
 
 /// Runs the controllers of both finalizers.
-pub async fn run(shared: Shared, delays: Delays) -> Infallible {
-    let (queue, scope) = (Arc::new(Queue::new(delays)), Scope::new());
+pub async fn run(shared: Shared, delays: QueueConfig) -> Infallible {
+    let (queue, scope) = (WorkQueue::new(delays), Scope::new());
     feed(&scope, &shared.claims, &queue, |event| vec![event.key()]);
     feed(&scope, &shared.volumes, &queue, |event| vec![event.key()]);
     feed(&scope, &shared.pods, &queue, |event| {

@@ -14,8 +14,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::params::{DeleteParams, Preconditions};
 
 use super::meta::{name, namespace, resource_version, uid};
-use super::queue::Queue;
-use crate::kube::client::{ApiError, Client, Informer, InformerEvent};
+use crate::kube::client::{ApiError, Client, Informer, InformerEvent, WorkQueue};
 use crate::kube::kind::{ApiObject, ObjectKey};
 use crate::rt::task::Scope;
 use crate::rt::time::Duration;
@@ -126,7 +125,7 @@ pub fn absent_is_fine<T>(result: Result<T, ApiError>) -> Result<(), ApiError> {
 pub fn feed<K: ApiObject>(
     scope: &Scope,
     informer: &Informer<K>,
-    queue: &Arc<Queue>,
+    queue: &WorkQueue<ObjectKey>,
     keys: impl Fn(&InformerEvent<K>) -> Vec<ObjectKey> + Send + 'static,
 ) {
     let (mut events, queue) = (informer.subscribe(), queue.clone());
@@ -154,24 +153,25 @@ impl Seen {
 }
 
 /// Looks at one key after the other, for ever. `sync` tells when it wants to look again although nothing changed.
-pub async fn work<F, Fut>(what: &'static str, queue: &Queue, sync: F) -> std::convert::Infallible
+pub async fn work<F, Fut>(what: &'static str, queue: &WorkQueue<ObjectKey>, sync: F) -> std::convert::Infallible
 where
     F: Fn(ObjectKey) -> Fut,
     Fut: Future<Output = Result<Option<Duration>, ApiError>>,
 {
     loop {
-        let key = queue.next().await;
+        let key = queue.get().await;
         match sync(key.clone()).await {
             Ok(again) => {
                 queue.forget(&key);
                 if let Some(delay) = again {
-                    queue.add_after(key, delay);
+                    queue.add_after(key.clone(), delay);
                 }
             }
             Err(error) => {
                 tracing::debug!(controller = what, %key, %error, "sync again");
-                queue.retry(key);
+                queue.add_rate_limited(key.clone());
             }
         }
+        queue.done(&key);
     }
 }

@@ -15,11 +15,10 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use self::plan::{Plan, Step, View};
 use super::expectations::Expectations;
 use super::meta::{controlled_by, name, owner_key};
-use super::queue::{Delays, Queue};
 use super::revision::{History, hash_of, history};
 use super::shared::{Seen, Shared, feed, work};
 use crate::base::lock;
-use crate::kube::client::{ApiError, InformerEvent};
+use crate::kube::client::{ApiError, InformerEvent, QueueConfig, WorkQueue};
 use crate::kube::clock;
 use crate::kube::kind::ObjectKey;
 use crate::rt::task::Scope;
@@ -29,7 +28,7 @@ use crate::rt::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DaemonSetConfig {
     /// Delays after errors.
-    pub delays: Delays,
+    pub delays: QueueConfig,
     /// Before a failed pod is replaced a second time on the same node; doubles. Upstream's `failedPodsBackoff`: 1 s.
     pub failed: Duration,
     /// The longest such delay: 15 minutes.
@@ -41,7 +40,7 @@ pub struct DaemonSetConfig {
 impl Default for DaemonSetConfig {
     fn default() -> Self {
         Self {
-            delays: Delays::default(),
+            delays: QueueConfig::default(),
             failed: Duration::from_secs(1),
             failed_max: Duration::from_secs(900),
             burst: 250,
@@ -62,7 +61,7 @@ struct Controller {
 
 /// Runs the controller.
 pub async fn run(shared: Shared, config: DaemonSetConfig) -> Infallible {
-    let (queue, scope, seen) = (Arc::new(Queue::new(config.delays)), Scope::new(), Seen::default());
+    let (queue, scope, seen) = (WorkQueue::new(config.delays), Scope::new(), Seen::default());
     feed(&scope, &shared.daemon_sets, &queue, |event| vec![event.key()]);
     let noted = seen.clone();
     feed(&scope, &shared.pods, &queue, move |event| {

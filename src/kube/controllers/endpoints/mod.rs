@@ -14,9 +14,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::params::DeleteParams;
 
 use super::meta::{label, namespace};
-use super::queue::{Delays, Queue};
 use super::shared::{Shared, absent_is_fine, feed, work};
-use crate::kube::client::{ApiError, Informer, InformerEvent};
+use crate::kube::client::{ApiError, Informer, InformerEvent, QueueConfig, WorkQueue};
 use crate::kube::kind::{ApiObject, ObjectKey};
 use crate::kube::matching::Labels;
 use crate::rt::task::Scope;
@@ -27,14 +26,14 @@ pub use records::DnsSink;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EndpointsConfig {
     /// Delays after errors.
-    pub delays: Delays,
+    pub delays: QueueConfig,
     /// Changes of pods are gathered this long: `--endpoint-updates-batch-period`, 0 by default.
     pub batch: Duration,
 }
 
 /// Runs the controller: it writes Endpoints and EndpointSlices.
 pub async fn run(shared: Shared, config: EndpointsConfig) -> Infallible {
-    let (queue, scope) = (Arc::new(Queue::new(config.delays)), Scope::new());
+    let (queue, scope) = (WorkQueue::new(config.delays), Scope::new());
     feed(&scope, &shared.services, &queue, |event| vec![event.key()]);
     feed(&scope, &shared.endpoints, &queue, |event| vec![event.key()]);
     feed(&scope, &shared.slices, &queue, |event| {

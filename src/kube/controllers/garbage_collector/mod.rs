@@ -16,31 +16,32 @@ use serde_json::{Value, json};
 use self::graph::{Action, FOREGROUND, Graph, Identity, ORPHAN};
 use self::kinds::{Event, Objects};
 use super::meta::{has_finalizer, without_finalizer};
-use super::queue::{Delays, Queue};
-use crate::kube::client::ApiError;
-use crate::kube::kind::ObjectKey;
+use crate::kube::client::{ApiError, QueueConfig, WorkQueue};
 use crate::rt::{Either, select2};
 
 /// Runs the controller over the kinds of `objects`.
-pub async fn run(mut objects: Objects, delays: Delays) -> Infallible {
-    let (mut graph, queue) = (Graph::default(), Queue::new(delays));
+pub async fn run(mut objects: Objects, delays: QueueConfig) -> Infallible {
+    let (mut graph, queue) = (Graph::default(), WorkQueue::new(delays));
     loop {
         // Events first: the more is known, the fewer objects are looked at in vain.
-        match select2(objects.event(), queue.next()).await {
+        match select2(objects.event(), queue.get()).await {
             Either::Left(event) => {
                 let look = match &event {
                     Event::Seen(kind, meta) => graph.seen(kind, meta),
                     Event::Gone(meta) => graph.gone(meta),
                 };
-                look.into_iter().for_each(|uid| queue.add(ObjectKey::new("", uid)));
+                look.into_iter().for_each(|uid| queue.add(uid));
             }
-            Either::Right(key) => match look(&objects, &graph, &key.name).await {
-                Ok(()) => queue.forget(&key),
-                Err(error) => {
-                    tracing::debug!(%error, "collect again");
-                    queue.retry(key);
+            Either::Right(uid) => {
+                match look(&objects, &graph, &uid).await {
+                    Ok(()) => queue.forget(&uid),
+                    Err(error) => {
+                        tracing::debug!(%error, "collect again");
+                        queue.add_rate_limited(uid.clone());
+                    }
                 }
-            },
+                queue.done(&uid);
+            }
         }
     }
 }

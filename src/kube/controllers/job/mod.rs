@@ -5,7 +5,7 @@
 pub mod plan;
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -15,10 +15,9 @@ use serde_json::json;
 use self::plan::{BackOff, Plan, Step, TRACKING, View, failures};
 use super::expectations::Expectations;
 use super::meta::{controlled_by, name, namespace, owner_key, uid, without_finalizer};
-use super::queue::{Delays, Queue};
 use super::shared::{Seen, Shared, absent_is_fine, feed, only, work};
 use crate::base::lock;
-use crate::kube::client::{ApiError, Patch};
+use crate::kube::client::{ApiError, Patch, QueueConfig, WorkQueue};
 use crate::kube::clock;
 use crate::kube::kind::ObjectKey;
 use crate::rt::task::Scope;
@@ -28,7 +27,7 @@ use crate::rt::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobConfig {
     /// Delays after errors.
-    pub delays: Delays,
+    pub delays: QueueConfig,
     /// Delays after failed pods.
     pub back_off: BackOff,
 }
@@ -42,7 +41,7 @@ struct Controller {
 
 /// Runs the controller.
 pub async fn run(shared: Shared, config: JobConfig) -> Infallible {
-    let (queue, scope, seen) = (Arc::new(Queue::new(config.delays)), Scope::new(), Seen::default());
+    let (queue, scope, seen) = (WorkQueue::new(config.delays), Scope::new(), Seen::default());
     feed(&scope, &shared.jobs, &queue, |event| vec![event.key()]);
     let noted = seen.clone();
     feed(&scope, &shared.pods, &queue, move |event| {

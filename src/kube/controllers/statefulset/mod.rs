@@ -16,10 +16,9 @@ use kube::core::params::DeleteParams;
 
 use self::plan::{Plan, Revision, Step, View};
 use super::meta::{controlled_by, label, name, namespace, owner_key};
-use super::queue::{Delays, Queue};
 use super::revision::{History, history, outdated, template};
 use super::shared::{Shared, absent_is_fine, feed, work};
-use crate::kube::client::ApiError;
+use crate::kube::client::{ApiError, QueueConfig, WorkQueue};
 use crate::kube::clock;
 use crate::kube::kind::ObjectKey;
 use crate::rt::task::Scope;
@@ -29,20 +28,20 @@ use crate::rt::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatefulSetConfig {
     /// Delays after errors.
-    pub delays: Delays,
+    pub delays: QueueConfig,
     /// Old revisions that are kept, where the set does not say: upstream's default of `revisionHistoryLimit`.
     pub history: usize,
 }
 
 impl Default for StatefulSetConfig {
     fn default() -> Self {
-        Self { delays: Delays::default(), history: 10 }
+        Self { delays: QueueConfig::default(), history: 10 }
     }
 }
 
 /// Runs the controller.
 pub async fn run(shared: Shared, config: StatefulSetConfig) -> Infallible {
-    let (queue, scope) = (Arc::new(Queue::new(config.delays)), Scope::new());
+    let (queue, scope) = (WorkQueue::new(config.delays), Scope::new());
     feed(&scope, &shared.stateful_sets, &queue, |event| vec![event.key()]);
     feed(&scope, &shared.pods, &queue, |event| {
         owner_key(&event.object().metadata, "StatefulSet").into_iter().collect()
