@@ -42,6 +42,8 @@ pub(super) struct Process {
 pub(super) struct Hosts {
     pub hosts: Vec<Host>,
     pub processes: Vec<Process>,
+    /// Processes that have ended.
+    pub ended: u64,
 }
 
 impl Hosts {
@@ -80,11 +82,21 @@ impl Hosts {
     }
 }
 
-const PPM: i128 = 1_000_000;
+const PPM: u64 = 1_000_000;
+
+/// `n * by / of`, without overflow for clocks that are not centuries old. Cheaper than 128 bits: every task asks the time.
+fn scaled(n: u64, by: u64, of: u64) -> u64 {
+    (n / of).saturating_mul(by).saturating_add((n % of) * by / of)
+}
 
 impl Host {
     fn on_time(&self) -> bool {
         self.clock.drift_ppm == 0 && self.since.0 == self.since.1
+    }
+
+    /// What the monotonic clock advances in a million units of the world.
+    fn rate(&self) -> u64 {
+        PPM.saturating_add_signed(self.clock.drift_ppm).max(1)
     }
 
     /// The monotonic clock at a moment of the world.
@@ -92,9 +104,8 @@ impl Host {
         if self.on_time() {
             return world;
         }
-        let passed = i128::from(world.0.saturating_sub(self.since.0.0));
-        let scaled = passed * (PPM + i128::from(self.clock.drift_ppm)) / PPM;
-        SimTime(self.since.1.0.saturating_add(scaled.max(0) as u64))
+        let passed = world.0.saturating_sub(self.since.0.0);
+        SimTime(self.since.1.0.saturating_add(scaled(passed, self.rate(), PPM)))
     }
 
     /// The first moment of the world at which the monotonic clock shows `local`.
@@ -102,10 +113,11 @@ impl Host {
         if local == SimTime::NEVER || self.on_time() {
             return local;
         }
-        let ahead = i128::from(local.0.saturating_sub(self.since.1.0));
-        let rate = PPM + i128::from(self.clock.drift_ppm);
-        let scaled = (ahead * PPM + rate - 1) / rate;
-        SimTime(self.since.0.0.saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX)))
+        let (ahead, rate) = (local.0.saturating_sub(self.since.1.0), self.rate());
+        let whole = scaled(ahead, PPM, rate);
+        // Rounded up: whoever waits is never woken early.
+        let up = u64::from(ahead % rate * PPM % rate != 0);
+        SimTime(self.since.0.0.saturating_add(whole).saturating_add(up))
     }
 
     /// The wall clock, since the Unix epoch.
@@ -117,7 +129,7 @@ impl Host {
 
     /// Changes drift and offset from now on; the monotonic clock goes on from where it is.
     pub fn set_clock(&mut self, clock: Clock, world: SimTime) {
-        debug_assert!(i128::from(clock.drift_ppm) > -PPM, "a clock that stands still or runs back");
+        debug_assert!(PPM.checked_add_signed(clock.drift_ppm) > Some(0), "a clock that stands still or runs back");
         self.since = (world, self.monotonic(world));
         self.clock = clock;
         debug_assert!(nanos(self.wall(world)) > 0);
@@ -126,6 +138,8 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -140,6 +154,16 @@ mod tests {
                 assert!(host.monotonic(at) >= SimTime(local), "{drift_ppm} {local}");
                 assert!(host.monotonic(SimTime(at.0 - 1)) < SimTime(local) || at == SimTime::from_secs(3));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn scaling_is_that_of_wide_numbers(n in 0..u64::MAX / 4, drift in -900_000i64..1_000_000) {
+            let rate = PPM.saturating_add_signed(drift);
+            let wide = |by: u64, of: u64| u128::from(n) * u128::from(by) / u128::from(of);
+            prop_assert_eq!(u128::from(scaled(n, rate, PPM)), wide(rate, PPM));
+            prop_assert_eq!(u128::from(scaled(n, PPM, rate)), wide(PPM, rate).min(u64::MAX.into()));
         }
     }
 
