@@ -106,9 +106,11 @@ impl Watch {
     /// The members' roles, if they changed since the last call.
     pub fn changed_roles(&mut self, cluster: &Cluster, cut_off: impl Fn(usize) -> bool) -> Option<&[HostState]> {
         // Asked for after every slice of time and seldom true: nothing is allocated to find that out.
+        let masters = cluster.of(target::Role::Master);
         let differs = |(i, known): (usize, &HostState)| {
-            let (role, process, term) = state_of(cluster, i, cut_off(i));
-            (known.role, known.process, known.term) != (role, process, term)
+            // Of the others nothing changes but the process.
+            known.process != cluster.members[i].process_state(cut_off(i))
+                || masters.contains(&i) && (known.role, known.term) != (cluster.role_word(i), term_of(cluster, i))
         };
         if self.roles.len() == cluster.members.len() && !self.roles.iter().enumerate().any(differs) {
             return None;
@@ -185,11 +187,12 @@ impl Brief {
 /// Role, process and term of a member.
 fn state_of(cluster: &Cluster, index: usize, cut_off: bool) -> (&'static str, ProcessState, Option<u64>) {
     let member = &cluster.members[index];
-    let term = match member.plan.role {
-        target::Role::Master => Some(member.observer.look(|facts| facts.term)),
-        _ => None,
-    };
-    (cluster.role_word(index), member.process_state(cut_off), term)
+    (cluster.role_word(index), member.process_state(cut_off), term_of(cluster, index))
+}
+
+fn term_of(cluster: &Cluster, index: usize) -> Option<u64> {
+    let member = &cluster.members[index];
+    (member.plan.role == target::Role::Master).then(|| member.observer.look(|facts| facts.term))
 }
 
 fn log_id(id: EntryId) -> LogId {

@@ -26,7 +26,8 @@ pub fn build(lab: &Lab, scenario: &Scenario, seed: Seed) -> Cluster {
         plans.into_iter().map(|plan| member(lab, scenario, plan, &mut clocks, &mut disks)).collect();
     link(lab, scenario, &members);
     let programs = Programs::new(scenario, &members);
-    Cluster { members, programs }
+    debug_assert!(members.is_sorted_by_key(|member| member.plan.role), "roles stand together");
+    Cluster { members, programs, changes: 0, ended: None }
 }
 
 /// The address of a member after `moves` changes of address.

@@ -9,6 +9,7 @@ mod member;
 mod programs;
 mod target;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use blocks::{BlockFile, block_files};
@@ -27,12 +28,21 @@ pub struct Cluster {
     /// All members: masters, workers, fuse clients, under-stores, in this order.
     pub members: Vec<Member>,
     programs: Programs,
+    changes: u64,
+    /// Processes of the world that had ended when exits were noticed last, if the engine counts them.
+    ended: Option<u64>,
 }
 
 impl Cluster {
     /// Indexes of the members of a role.
-    pub fn of(&self, role: Role) -> impl Iterator<Item = usize> + '_ {
-        (0..self.members.len()).filter(move |&i| self.members[i].plan.role == role)
+    pub fn of(&self, role: Role) -> Range<usize> {
+        let first = |beyond: &dyn Fn(Role) -> bool| self.members.partition_point(|member| !beyond(member.plan.role));
+        first(&|at| at >= role)..first(&|at| at > role)
+    }
+
+    /// Counts the changes of any member's life: whoever saw this number before has nothing new to see.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The programs' configurations.
@@ -55,6 +65,7 @@ impl Cluster {
         // The host has power: starting cannot fail.
         member.process = lab.world.start(member.host, &name, program).ok();
         member.life = Life::Up;
+        self.changes += 1;
     }
 
     /// Gives a member that does not run another address; its name follows.
@@ -75,6 +86,7 @@ impl Cluster {
         lab.world.kill(process);
         member.guests.drain(..).for_each(|guest| lab.world.kill(guest));
         member.life = Life::Stopped;
+        self.changes += 1;
         true
     }
 
@@ -96,6 +108,7 @@ impl Cluster {
         lab.power_loss(member.host);
         member.guests.clear();
         member.life = Life::Dark;
+        self.changes += 1;
         true
     }
 
@@ -106,6 +119,7 @@ impl Cluster {
         lab.world.freeze(process);
         member.guests.iter().for_each(|guest| lab.world.freeze(*guest));
         member.life = Life::Frozen;
+        self.changes += 1;
         true
     }
 
@@ -114,16 +128,23 @@ impl Cluster {
         let member = &mut self.members[index];
         let Some(process) = member.process.filter(|_| member.life == Life::Frozen) else { return 0 };
         member.life = Life::Up;
+        self.changes += 1;
         member.guests.iter().chain([&process]).map(|process| lab.world.thaw(*process) as u64).sum()
     }
 
     /// Notes programs that ended, and gives those that nobody had asked to.
     pub fn notice_exits(&mut self, lab: &Lab) -> Vec<usize> {
         let mut ended = Vec::new();
+        let count = lab.world.ended();
+        if count.is_some() && count == self.ended {
+            return ended;
+        }
+        self.ended = count;
         for (index, member) in self.members.iter_mut().enumerate() {
             if member.running() && member.process.is_some_and(|p| !lab.world.running(p)) {
                 member.guests.drain(..).for_each(|guest| lab.world.kill(guest));
                 member.life = Life::Stopped;
+                self.changes += 1;
                 ended.extend((!member.ending).then_some(index));
             }
         }

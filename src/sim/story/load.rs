@@ -63,6 +63,8 @@ pub struct Workload {
     /// For each client the start of its mount in which it was started last: 0 if never.
     lives: Vec<u32>,
     begun: bool,
+    /// The cluster's changes that are taken into account.
+    kept_up: Option<u64>,
     mounts: Vec<(String, String)>,
     block_size: u64,
     attr_bound: std::time::Duration,
@@ -78,6 +80,7 @@ impl Workload {
             load: Load::new(LoadSpec::new(&scenario.spec.workload), recorder),
             lives: vec![0; scenario.spec.workload.clients as usize],
             begun: false,
+            kept_up: None,
             mounts,
             block_size: parameters.master.block_size.get(),
             attr_bound: parameters.client.attribute_cache.0,
@@ -129,9 +132,10 @@ impl Workload {
 
     /// Starts the clients again whose mount was started again.
     pub fn keep_up(&mut self, lab: &Lab, cluster: &mut Cluster) {
-        if !self.begun || self.over() {
+        if !self.begun || self.kept_up == Some(cluster.changes()) || self.over() {
             return;
         }
+        self.kept_up = Some(cluster.changes());
         let fuses = Self::fuse_hosts(cluster);
         for number in 0..self.lives.len() {
             let Some(&member) = fuses.get(number % fuses.len().max(1)) else { return };

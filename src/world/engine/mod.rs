@@ -207,6 +207,10 @@ pub trait World: Engine {
     fn start(&self, host: HostId, name: &str, program: BoxFuture) -> io::Result<ProcessId>;
     /// Whether the process lives.
     fn running(&self, process: ProcessId) -> bool;
+    /// How many processes have ended so far, by themselves or not; none from an engine that does not count them.
+    fn ended(&self) -> Option<u64> {
+        None
+    }
     /// The host of a process.
     fn host_of(&self, process: ProcessId) -> HostId;
     /// SIGTERM: the program is told; it may take its time.

@@ -30,7 +30,9 @@ impl Glass {
             p.alive = false;
             p.stalled.clear();
             p.on_terminate.clear();
-            p.host
+            let host = p.host;
+            hosts.ended += 1;
+            host
         };
         self.trace(Some(host), Kind::Exit(process, exit.word()));
         self.drop_tasks(process, host);
@@ -186,6 +188,10 @@ impl World for Glass {
 
     fn running(&self, process: ProcessId) -> bool {
         self.hosts.borrow().process(process).alive
+    }
+
+    fn ended(&self) -> Option<u64> {
+        Some(self.hosts.borrow().ended)
     }
 
     fn host_of(&self, process: ProcessId) -> HostId {
