@@ -90,7 +90,12 @@ impl Cache {
 
     fn start_master(&mut self, n: usize) {
         let members = (0..3u64)
-            .map(|id| (id, Peer { rpc: format!("master-{id}:{RPC}"), journal: format!("master-{id}:{JOURNAL}") }))
+            .map(|id| {
+                (
+                    id,
+                    Peer { rpc: format!("master-{id}:{RPC}").into(), journal: format!("master-{id}:{JOURNAL}").into() },
+                )
+            })
             .collect();
         let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
         let mut config = MasterConfig::new(n as u64, members, (any(RPC), any(JOURNAL)), "/journal/master");

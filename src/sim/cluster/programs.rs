@@ -47,8 +47,8 @@ impl Programs {
     pub(super) fn new(scenario: &Scenario, members: &[Member]) -> Self {
         let masters = members.iter().filter(|member| member.plan.role == Role::Master);
         let peer = |member: &Member| Peer {
-            rpc: format!("{}:{MASTER_PORT}", member.plan.name),
-            journal: format!("{}:{JOURNAL_PORT}", member.plan.name),
+            rpc: format!("{}:{MASTER_PORT}", member.plan.name).into(),
+            journal: format!("{}:{JOURNAL_PORT}", member.plan.name).into(),
         };
         Self {
             parameters: scenario.spec.parameters.clone(),
@@ -60,7 +60,7 @@ impl Programs {
 
     /// The masters' rpc addresses, in order.
     pub fn master_addresses(&self) -> Vec<String> {
-        self.members.values().map(|peer| peer.rpc.clone()).collect()
+        self.members.values().map(|peer| peer.rpc.to_string()).collect()
     }
 
     /// Directories of a worker's store, as mounted.

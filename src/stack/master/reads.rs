@@ -64,7 +64,7 @@ pub(super) async fn confirm_once(raft: &Raft) -> FsResult<()> {
 fn refusal(error: RaftError<TypeConfig, LinearizableReadError<TypeConfig>>) -> FsError {
     match error {
         RaftError::APIError(LinearizableReadError::ForwardToLeader(to)) => {
-            FsError::NotLeader { hint: to.leader_node.map(|node| node.rpc) }
+            FsError::NotLeader { hint: to.leader_node.map(|node| node.rpc.to_string()) }
         }
         other => FsError::Unavailable(other.to_string()),
     }

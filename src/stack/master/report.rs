@@ -14,10 +14,10 @@ impl Service {
             let age = heard.get(id).copied().flatten().map(|at| openraft::Instant::elapsed(&*at));
             *id == self.config.id || age.is_some_and(|age| age <= self.config.raft.election_max)
         };
-        let members = self.config.members.iter().map(|(id, peer)| (peer.journal.clone(), available(id)));
+        let members = self.config.members.iter().map(|(id, peer)| (peer.journal.to_string(), available(id)));
         let mut members: Vec<(String, bool)> = members.collect();
         members.sort_unstable();
-        let leader = self.config.members.get(&self.config.id).map(|peer| peer.journal.clone());
+        let leader = self.config.members.get(&self.config.id).map(|peer| peer.journal.to_string());
         QuorumInfo { leader, members }
     }
 
@@ -34,7 +34,7 @@ impl Service {
             started_ms: ms(wall),
             uptime_ms: ms(monotonic.elapsed()),
             safe_mode: term.safe_mode(),
-            journal: self.config.members.values().map(|peer| peer.journal.clone()).collect(),
+            journal: self.config.members.values().map(|peer| peer.journal.to_string()).collect(),
             masters: self.rpc_addresses().into_iter().map(|address| (address.clone(), address == master)).collect(),
             live,
             lost,

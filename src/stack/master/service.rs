@@ -108,7 +108,7 @@ impl Service {
             }
             None => {
                 let leader = metrics.current_leader.and_then(|id| self.config.members.get(&id));
-                Err(FsError::NotLeader { hint: leader.map(|peer| peer.rpc.clone()) })
+                Err(FsError::NotLeader { hint: leader.map(|peer| peer.rpc.to_string()) })
             }
         }
     }
@@ -128,11 +128,11 @@ impl Service {
     }
 
     pub(super) fn rpc_address(&self) -> String {
-        self.config.members.get(&self.config.id).map(|peer| peer.rpc.clone()).unwrap_or_default()
+        self.config.members.get(&self.config.id).map(|peer| peer.rpc.to_string()).unwrap_or_default()
     }
 
     pub(super) fn rpc_addresses(&self) -> Vec<String> {
-        self.config.members.values().map(|peer| peer.rpc.clone()).collect()
+        self.config.members.values().map(|peer| peer.rpc.to_string()).collect()
     }
 
     /// Looks at the state; the index is that of the state it saw. Call [`Self::confirm`] first.
@@ -166,7 +166,7 @@ impl Service {
         match self.raft.client_write(command).await {
             Ok(written) => Ok(written.data),
             Err(error) => match error.forward_to_leader() {
-                Some(to) => Err(FsError::NotLeader { hint: to.leader_node.as_ref().map(|node| node.rpc.clone()) }),
+                Some(to) => Err(FsError::NotLeader { hint: to.leader_node.as_ref().map(|node| node.rpc.to_string()) }),
                 None => Err(FsError::Unavailable(error.to_string())),
             },
         }

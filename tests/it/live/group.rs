@@ -65,7 +65,7 @@ impl Places {
     }
 
     fn master(&self, id: NodeId) -> MasterConfig {
-        let peer = |id| Peer { rpc: self.rpc(id).to_string(), journal: self.journal(id).to_string() };
+        let peer = |id| Peer { rpc: self.rpc(id).to_string().into(), journal: self.journal(id).to_string().into() };
         let members: BTreeMap<NodeId, Peer> = MASTERS.map(|id| (id, peer(id))).collect();
         let bind = (self.rpc(id), self.journal(id));
         let mut config = MasterConfig::new(id, members, bind, format!("{}/master-{id}", self.dir));

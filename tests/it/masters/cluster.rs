@@ -84,7 +84,12 @@ impl Cluster {
 
     pub fn start(&mut self, n: usize) {
         let members: BTreeMap<u64, Peer> = (0..3u64)
-            .map(|id| (id, Peer { rpc: format!("master-{id}:{RPC}"), journal: format!("master-{id}:{JOURNAL}") }))
+            .map(|id| {
+                (
+                    id,
+                    Peer { rpc: format!("master-{id}:{RPC}").into(), journal: format!("master-{id}:{JOURNAL}").into() },
+                )
+            })
             .collect();
         let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
         let mut config = MasterConfig::new(n as u64, members, (any(RPC), any(JOURNAL)), "/journal/master");

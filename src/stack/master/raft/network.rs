@@ -58,8 +58,8 @@ impl Network {
     fn connection(&self, target: NodeId, peer: &Peer, purpose: Purpose) -> Connection {
         let mut channels = lock(&self.channels);
         let channel = channels
-            .entry((peer.journal.clone(), purpose))
-            .or_insert_with(|| Channel::new(peer.journal.clone()))
+            .entry((peer.journal.to_string(), purpose))
+            .or_insert_with(|| Channel::new(peer.journal.to_string()))
             .clone();
         Connection { id: self.id, target, channel }
     }

@@ -68,7 +68,7 @@ impl Peers {
         raft.runtime_config().elect(joined);
         observer.update(|facts| facts.may_vote = joined);
         let others = members.iter().filter(|(other, _)| **other != id);
-        let others = others.map(|(_, peer)| Channel::new(peer.journal.clone())).collect();
+        let others = others.map(|(_, peer)| Channel::new(peer.journal.to_string())).collect();
         let (gate, incoming) = (Mutex::new(gate), Mutex::new(None));
         Arc::new(Self { id, members, others, journal_dir, raft, observer, gate, incoming })
     }

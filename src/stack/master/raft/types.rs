@@ -2,6 +2,8 @@
 //!
 //! `leader_id_std`: at most one leader a term, as in the Raft paper, so that a term alone names a leader.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
@@ -11,13 +13,30 @@ use crate::stack::master::state::{Command, Reply};
 /// A master's place in the group: its ordinal in the configuration, the same on every master, kept over restarts.
 pub type NodeId = u64;
 
-/// Where a master is reached.
+/// Where a master is reached. Cheap to clone: openraft does so at every turn of a follower.
 #[derive(Debug, Default, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Peer {
     /// `host:port` for clients and workers.
-    pub rpc: String,
+    #[serde(with = "shared")]
+    pub rpc: Arc<str>,
     /// `host:port` for the other masters.
-    pub journal: String,
+    #[serde(with = "shared")]
+    pub journal: Arc<str>,
+}
+
+/// A shared text, as a text.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(deserializer).map(Arc::from)
+    }
 }
 
 openraft::declare_raft_types!(
