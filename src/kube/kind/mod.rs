@@ -153,7 +153,9 @@ impl Kind {
 
     fn of<K: ApiObject>(defaults: fn(&mut K)) -> Self {
         let decode = move |value: &Value| {
-            let (mut object, unknown) = strict::decode::<K>(value)?;
+            let (mut object, mut unknown) = strict::decode::<K>(value)?;
+            // Types that derive CustomResource write these two and do not read them.
+            unknown.retain(|path| path != "apiVersion" && path != "kind");
             defaults(&mut object);
             let meta = std::mem::take(object.meta_mut());
             let encoded = serde_json::to_value(&object).map_err(|error| misfit(&error))?;

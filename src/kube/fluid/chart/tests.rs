@@ -1,3 +1,5 @@
+//! The charts against the documents: names, order, profiles, and that Kubernetes knows every field.
+
 use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Service};
 use serde::Serialize;
