@@ -28,3 +28,6 @@ mod taint_eviction;
 mod pod_gc;
 
 mod garbage_collector;
+mod binder;
+
+mod attach;

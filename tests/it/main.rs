@@ -12,6 +12,7 @@ mod kube_api;
 mod kube_control;
 mod kube_rules;
 mod kubelet;
+mod kube_scheduler;
 mod live;
 mod log_store;
 mod masters;
