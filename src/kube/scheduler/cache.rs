@@ -36,18 +36,18 @@ impl Cache {
     /// A node appeared or changed. Gives the event if scheduling may care.
     pub fn node(&mut self, node: Arc<Node>) -> Option<ClusterEvent> {
         let name = node.metadata.name.clone().unwrap_or_default();
-        let fresh = NodeInfo::new(node);
         match self.snapshot.node_mut(&name) {
+            Some(known) if same(&known.node, &node) => {
+                known.node = node;
+                None
+            }
             Some(known) => {
-                let same = known.node.metadata.labels == fresh.node.metadata.labels
-                    && known.node.spec == fresh.node.spec
-                    && known.allocatable == fresh.allocatable
-                    && known.pods_max == fresh.pods_max;
+                let fresh = NodeInfo::new(node);
                 (known.node, known.allocatable, known.pods_max) = (fresh.node, fresh.allocatable, fresh.pods_max);
-                (!same).then_some(ClusterEvent::Node(name))
+                Some(ClusterEvent::Node(name))
             }
             None => {
-                let mut fresh = fresh;
+                let mut fresh = NodeInfo::new(node);
                 let here = self.placed.values().filter(|(node, _)| *node == name);
                 here.for_each(|(_, pod)| fresh.add(pod.clone()));
                 self.snapshot.nodes.insert(name.clone(), Arc::new(fresh));
@@ -136,6 +136,14 @@ impl Cache {
         }
         true
     }
+}
+
+/// Whether nothing that scheduling looks at has changed, images aside: a heartbeat.
+fn same(before: &Node, after: &Node) -> bool {
+    let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
+    before.metadata.labels == after.metadata.labels
+        && before.spec == after.spec
+        && allocatable(before) == allocatable(after)
 }
 
 /// Whether the pod's containers have ended for good.

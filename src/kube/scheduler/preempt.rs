@@ -10,7 +10,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::filter::Filters;
-use super::message::{FitError, available, histogram};
+use super::message::{FitError, available};
 use super::place::{Nominated, View, fits};
 use super::pod::PodInfo;
 use super::snapshot::Snapshot;
@@ -137,9 +137,4 @@ fn best(candidates: Vec<(String, Vec<Arc<PodInfo>>)>) -> Option<(String, Vec<Arc
 pub fn overruled(nominated: &Nominated, pod: &PodInfo, node: &str) -> Vec<Arc<PodInfo>> {
     let lower = |(name, other): &&(String, Arc<PodInfo>)| name == node && other.priority() < pod.priority();
     nominated.values().filter(lower).map(|(_, other)| other.clone()).collect()
-}
-
-/// The message of one node's refusals, for logs.
-pub fn summary(error: &FitError) -> String {
-    available(error.nodes, &histogram(error.verdicts.values()))
 }

@@ -132,7 +132,7 @@ pub async fn run(client: Client, cloud: Arc<dyn DiskCloud>, config: DriverConfig
     wake.on(&caches.claims).await;
     wake.on(&caches.volumes).await;
     wake.on(&caches.classes).await;
-    wake.on(&caches.nodes).await;
+    wake.on_change(&caches.nodes, |before, after| before.metadata.labels != after.metadata.labels).await;
     wake.on(&caches.attachments).await;
     let teller = Teller::new(&client, "disk-csi-controller");
     let hands = Arc::new(Hands { client, cloud, teller, caches: caches.clone(), config: config.clone() });

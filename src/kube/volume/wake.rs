@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::SimTime;
-use crate::kube::client::Informer;
+use crate::kube::client::{Informer, InformerEvent};
 use crate::kube::kind::ApiObject;
 use crate::rt::chan::Notify;
 use crate::rt::select2;
@@ -25,12 +25,19 @@ impl Wake {
 
     /// This cache too, once it has its first list.
     pub async fn on<K: ApiObject>(&self, informer: &Informer<K>) {
+        self.on_change(informer, |_, _| true).await;
+    }
+
+    /// The same, for those changes of objects only that matter: before, after. Coming and going always does.
+    pub async fn on_change<K: ApiObject>(&self, informer: &Informer<K>, matters: fn(&K, &K) -> bool) {
         informer.synced().await;
-        let (mut changes, notify) = (informer.changes(), self.notify.clone());
+        let (mut events, notify) = (informer.subscribe(), self.notify.clone());
         self.scope.spawn("volume informer", async move {
-            loop {
-                changes.changed().await;
-                notify.notify_one();
+            while let Some(event) = events.recv().await {
+                let quiet = matches!(&event, InformerEvent::Modified(old, new) if !matters(old, new));
+                if !quiet {
+                    notify.notify_one();
+                }
             }
         });
     }

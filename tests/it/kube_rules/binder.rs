@@ -45,8 +45,7 @@ fn apply(known: &mut Known, step: Step) {
 
 /// Syncs everything until nothing is written any more; gives the number of writes.
 fn settle(known: &mut Known) -> usize {
-    let mut writes = 0;
-    for _ in 0..200 {
+    for writes in 0..200 {
         let claims: Vec<_> = known.claims.values().cloned().collect();
         let mut steps: Vec<Step> =
             claims.iter().flat_map(|claim| sync_claim(known, claim).into_iter().take(1)).collect();
@@ -56,7 +55,6 @@ fn settle(known: &mut Known) -> usize {
         // One write at a time, as if the loop had been interrupted after each.
         let Some(step) = steps.into_iter().next() else { return writes };
         apply(known, step);
-        writes += 1;
     }
     panic!("the binder does not come to rest: {known:?}");
 }

@@ -53,8 +53,9 @@ fn filters_that_look_at_one_node() {
     let ports = "node(s) didn't have free ports for the requested pod ports";
     let expr = |key: &str, op: &str, values: Value| required(json!({ "key": key, "operator": op, "values": values }));
     let master = || vec![pod("m", over(port(26000, json!({})), json!({ "hostNetwork": true })))];
+    type Row<'a> = (&'a str, Arc<Node>, Vec<Arc<Pod>>, Value, &'a str);
     #[rustfmt::skip]
-    let rows: Vec<(&str, Arc<Node>, Vec<Arc<Pod>>, Value, &str)> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("TaintToleration: NoSchedule", tainted("NoSchedule"), vec![], json!({}), taint),
         ("TaintToleration: NoExecute", tainted("NoExecute"), vec![], json!({}), taint),
         ("TaintToleration: PreferNoSchedule is a score only", tainted("PreferNoSchedule"), vec![], json!({}), ""),
@@ -139,8 +140,9 @@ fn required_affinity_between_pods() {
     );
     let elsewhere = json!([{ "labelSelector": { "matchLabels": { "app": "db" } }, "topologyKey": "zone", "namespaces": ["other"] }]);
     let anywhere = json!([{ "labelSelector": {}, "topologyKey": "zone", "namespaceSelector": {} }]);
+    type Row<'a> = (&'a str, Vec<Arc<Pod>>, Value, [&'a str; 3]);
     #[rustfmt::skip]
-    let rows: Vec<(&str, Vec<Arc<Pod>>, Value, [&str; 3])> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("affinity: the same zone", plain("db"), towards(term("db", "zone")), ["", "", draws]),
         ("affinity: the same node", plain("db"), towards(term("db", "kubernetes.io/hostname")), ["", draws, draws]),
         ("affinity: nobody matches", plain("web"), towards(term("db", "zone")), [draws, draws, draws]),

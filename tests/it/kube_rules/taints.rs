@@ -9,8 +9,9 @@ use super::objects::of;
 #[test]
 fn a_toleration_matches_by_key_value_and_effect() {
     let (ns, ne) = ("NoSchedule", "NoExecute");
+    type Row<'a> = (&'a str, Value, (&'a str, &'a str, &'a str), bool);
     #[rustfmt::skip]
-    let rows: [(&str, Value, (&str, &str, &str), bool); 15] = [
+    let rows: [Row<'_>; 15] = [
         ("equal needs key, value and effect", json!({"key": "k", "operator": "Equal", "value": "v", "effect": ns}), ("k", "v", ns), true),
         ("no operator is Equal", json!({"key": "k", "value": "v", "effect": ns}), ("k", "v", ns), true),
         ("another value", json!({"key": "k", "value": "w", "effect": ns}), ("k", "v", ns), false),

@@ -1,5 +1,9 @@
 //! Volumes: which one suits a claim, and where a pod with claims can run.
 
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
 use stormglass::kube::volume::matching::best;
 
@@ -44,8 +48,15 @@ fn volume_filters() {
     };
     let labelled =
         json!({ "metadata": { "labels": { "topology.kubernetes.io/zone": "b" } }, "spec": { "nodeAffinity": null } });
+    type Row<'a> = (
+        &'a str,
+        Vec<Arc<PersistentVolumeClaim>>,
+        Vec<Arc<PersistentVolume>>,
+        Vec<Arc<StorageClass>>,
+        Result<&'a str, &'a str>,
+    );
     #[rustfmt::skip]
-    let rows: Vec<(&str, Vec<_>, Vec<_>, Vec<_>, Result<&str, &str>)> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("no such claim", vec![], vec![], vec![class("disk", true)], Err(missing)),
         ("Immediate must be bound first", vec![claim("data", "disk", json!({}))], vec![], vec![class("disk", false)], Err(unbound)),
         ("a lost claim", vec![claim("data", "disk", json!({ "spec": { "volumeName": "pv" }, "status": { "phase": "Lost" } }))], vec![], vec![class("disk", true)], Err("persistentvolumeclaim \"data\" bound to non-existent persistentvolume \"pv\"")),

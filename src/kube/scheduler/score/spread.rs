@@ -90,7 +90,7 @@ fn default_selector(snapshot: &Snapshot, pod: &PodInfo) -> Option<LabelSelector>
         expressions = spec.selector.match_expressions.clone();
     }
     let empty = labels.is_empty() && expressions.as_ref().is_none_or(Vec::is_empty);
-    (!empty).then(|| LabelSelector { match_labels: Some(labels), match_expressions: expressions })
+    (!empty).then_some(LabelSelector { match_labels: Some(labels), match_expressions: expressions })
 }
 
 /// The natural logarithm, by operations that are the same on every platform: powers of two aside, the series of the

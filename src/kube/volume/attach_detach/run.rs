@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::AttachDetachConfig;
 use super::plan::{Action, AttachDetach};
-use super::view::View;
+use super::view::{View, pod_is_done};
 use crate::base::SimTime;
 use crate::kube::client::{ApiError, Client, Informer, Patch};
 use crate::kube::scheduler::tell::Teller;
@@ -25,8 +25,8 @@ pub async fn run(client: Client, config: AttachDetachConfig) -> Infallible {
         (Informer::<PersistentVolumeClaim>::all(&client), Informer::<PersistentVolume>::all(&client));
     let attachments = Informer::<VolumeAttachment>::all(&client);
     let wake = Wake::new();
-    wake.on(&pods).await;
-    wake.on(&nodes).await;
+    wake.on_change(&pods, pod_matters).await;
+    wake.on_change(&nodes, node_matters).await;
     wake.on(&claims).await;
     wake.on(&volumes).await;
     wake.on(&attachments).await;
@@ -72,6 +72,22 @@ pub async fn run(client: Client, config: AttachDetachConfig) -> Infallible {
         let due = if failed { controller.due().min(now + std::time::Duration::from_secs(1)) } else { controller.due() };
         wake.wait(now, due).await;
     }
+}
+
+/// Most updates of pods are about their containers.
+fn pod_matters(before: &Pod, after: &Pod) -> bool {
+    let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    pod_is_done(before) != pod_is_done(after) || node(before) != node(after)
+}
+
+/// Most updates of nodes are heartbeats.
+fn node_matters(before: &Node, after: &Node) -> bool {
+    let ready = |node: &Node| {
+        let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+        conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let status = |node: &Node| node.status.as_ref().map(|s| (s.volumes_in_use.clone(), s.volumes_attached.clone()));
+    before.spec != after.spec || ready(before) != ready(after) || status(before) != status(after)
 }
 
 fn shows(view: &View, node: &str, volumes: &[String]) -> bool {
