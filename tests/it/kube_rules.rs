@@ -28,6 +28,7 @@ mod taint_eviction;
 mod pod_gc;
 
 mod garbage_collector;
+
 mod binder;
 
 mod attach;
