@@ -61,6 +61,8 @@ pub struct State {
     polled: Cell<SimTime>,
     stop: Cell<Option<Stop>>,
     on_stop: RefCell<Option<Waker>>,
+    /// Tasks whose turn came after the budget was spent.
+    parked: RefCell<Vec<Waker>>,
     current: Cell<Option<Running>>,
     waits_for: Cell<&'static str>,
     timers: RefCell<Timers>,
@@ -102,6 +104,7 @@ impl Madsim {
             polled: Cell::new(SimTime::ZERO),
             stop: Cell::new(None),
             on_stop: RefCell::default(),
+            parked: RefCell::default(),
             current: Cell::new(None),
             waits_for: Cell::new(""),
             timers: RefCell::default(),

@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::{Running, State, enter, here};
@@ -50,6 +50,8 @@ impl State {
     pub(super) fn run(self: &Rc<Self>, until: SimTime) -> Stop {
         let _here = enter(self.clone());
         self.stop.set(None);
+        let parked = self.parked.take();
+        parked.into_iter().for_each(Waker::wake);
         let wait = until.since(self.elapsed());
         if !wait.is_zero() {
             let mut sleep = pin!(self.time.sleep(wait));
@@ -95,6 +97,11 @@ impl State {
 
     /// Gives a task its turn: a poll, or its end if it was aborted.
     fn turn(&self, task: TaskId, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stop.get().is_some() {
+            // madsim looks for the end of a run only when nobody is ready.
+            self.parked.borrow_mut().push(cx.waker().clone());
+            return Poll::Pending;
+        }
         let mut tasks = self.tasks.borrow_mut();
         let Some(slot) = tasks.get_mut(task) else { return Poll::Ready(()) };
         if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
