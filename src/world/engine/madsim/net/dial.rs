@@ -26,8 +26,11 @@ const UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
 /// A connection that is being opened.
 pub struct Dial {
     /// None while it is polled.
-    dialling: Option<Pin<Box<dyn Future<Output = io::Result<(TcpStream, u64)>>>>>,
+    dialling: Option<Dialling>,
 }
+
+/// Gives madsim's stream and the number of the connection.
+type Dialling = Pin<Box<dyn Future<Output = io::Result<(TcpStream, u64)>>>>;
 
 /// What a SYN meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

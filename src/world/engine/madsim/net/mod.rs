@@ -53,7 +53,7 @@ pub(super) struct Net {
 enum Socket {
     Listener(Listener),
     Dial(Dial),
-    Stream(Stream),
+    Stream(Box<Stream>),
     Lookup(Lookup),
 }
 
@@ -140,7 +140,7 @@ impl Net {
             gate: None,
             reader: None,
         };
-        self.sockets.insert(key.0, (owner, Socket::Stream(stream)));
+        self.sockets.insert(key.0, (owner, Socket::Stream(Box::new(stream))));
         Ok(())
     }
 
