@@ -35,7 +35,7 @@ pub const TURMOIL: &[Row] = &[
 /// madsim 0.2.34.
 pub const MADSIM: &[Row] = &[
     yes(C::BlackHoledConnect, "the engine sends SYNs again for 127 s; madsim itself refuses at once"),
-    partly(C::Handshake, "three milliseconds, whatever the link's latency"),
+    partly(C::Handshake, "three milliseconds, and the round trip of a link with a rule of its own"),
     yes(C::HalfClose, "as a message of the engine's; madsim itself has none"),
     yes(C::Reset, "FIN, or RST where unread bytes are left, as messages of the engine's"),
     yes(C::SilentPowerLoss, "the engine asks madsim no more; madsim itself tells at once, and through cuts"),
