@@ -8,6 +8,7 @@ mod conformance;
 mod deadlock;
 mod determinism;
 mod journal;
+mod fluid;
 mod kube_api;
 mod kube_control;
 mod kube_rules;

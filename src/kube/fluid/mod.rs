@@ -1,11 +1,18 @@
 //! Fluid: datasets, the runtimes that cache them, and their controllers.
+//!
+//! `api` holds the kinds, `chart` what is installed for a runtime, `runtime` and `dataset` the controllers, `probe` what
+//! they ask of the cache.
 
 pub mod api;
 pub mod chart;
+pub mod conditions;
+pub mod dataset;
 pub mod flavor;
 pub mod labels;
 pub mod ports;
+pub mod probe;
 pub mod profile;
+pub mod runtime;
 
 use super::kind::Kinds;
 

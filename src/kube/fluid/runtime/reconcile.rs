@@ -1,0 +1,96 @@
+//! One round: from the runtime's state to the next thing to do.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource;
+use serde_json::json;
+
+use super::{Controller, RoundError, RuntimeKind};
+use crate::kube::client::{EventType, Patch};
+use crate::kube::fluid::api::{Dataset, is_dns1035};
+use crate::kube::fluid::conditions;
+use crate::kube::fluid::profile::EvenMasters;
+use crate::kube::kind::ObjectKey;
+use crate::rt::time::Duration;
+
+impl<K: RuntimeKind> Controller<K> {
+    /// Keeps the runtime until its cache is taken down: `alluxio-runtime-controller-finalizer`.
+    pub(super) fn finalizer() -> String {
+        format!("{}-runtime-controller-finalizer", K::FLAVOR.word())
+    }
+
+    pub(super) async fn reconcile(&mut self, key: &ObjectKey) -> Result<Option<Duration>, RoundError> {
+        let Some(runtime) = self.client.find::<K>(&key.namespace, &key.name).await? else {
+            self.engines.remove(key);
+            return Ok(None);
+        };
+        if runtime.meta().deletion_timestamp.is_some() {
+            return self.tear_down(key, &runtime).await.map(|()| None);
+        }
+        if !is_dns1035(&key.name) {
+            self.events.event(&runtime, EventType::Warning, "RuntimeProcessFailed", "the name is no DNS-1035 label");
+            return Ok(Some(self.config.retry));
+        }
+        let Some(dataset) = self.client.find::<Dataset>(&key.namespace, &key.name).await? else {
+            let message = format!("the dataset {key} is not found");
+            self.events.event(&runtime, EventType::Warning, "ErrorProcessRuntimeReason", &message);
+            return Ok(Some(self.config.retry_no_dataset));
+        };
+        self.adopt(&runtime, &dataset).await?;
+        let bound = dataset.status.as_ref().map_or(&[][..], |status| &status.runtimes);
+        if bound.iter().any(|other| other.type_ != K::FLAVOR.word()) {
+            let message = format!("the dataset {key} is bound to another runtime");
+            self.events.event(&runtime, EventType::Warning, "RuntimeBoundToOther", &message);
+            return Ok(Some(self.config.retry));
+        }
+        let blueprint = runtime.blueprint(&dataset, self.config.profile, self.ports_of(key)?);
+        if blueprint.masters.is_multiple_of(2) && blueprint.masters > 0 {
+            let message =
+                format!("{} masters survive no more failures than {}", blueprint.masters, blueprint.masters - 1);
+            self.events.event(&runtime, EventType::Warning, "EvenMasters", &message);
+            if self.config.profile.even_masters == EvenMasters::Refuse {
+                return Ok(Some(self.config.retry));
+            }
+        }
+        let ready = dataset.status.as_ref().is_some_and(|status| conditions::holds(&status.conditions, "Ready"));
+        if !ready && !self.set_up(key, &dataset, &blueprint).await? {
+            return Ok(Some(self.config.retry));
+        }
+        if let Err(error) = self.create_volume(&blueprint).await {
+            tracing::warn!(runtime = %key, %error, "no volume yet");
+        }
+        self.sync(key, &dataset, &blueprint).await?;
+        Ok(Some(self.config.resync))
+    }
+
+    /// The dataset owns its runtime; the finalizer keeps the runtime until its cache is taken down.
+    async fn adopt(&self, runtime: &K, dataset: &Dataset) -> Result<(), RoundError> {
+        let meta = runtime.meta();
+        let owned =
+            meta.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == dataset.metadata.uid.as_ref());
+        let kept = meta.finalizers.iter().flatten().any(|finalizer| *finalizer == Self::finalizer());
+        if owned && kept {
+            return Ok(());
+        }
+        let owner = OwnerReference {
+            api_version: Dataset::api_version(&()).into(),
+            kind: Dataset::kind(&()).into(),
+            name: dataset.metadata.name.clone().unwrap_or_default(),
+            uid: dataset.metadata.uid.clone().unwrap_or_default(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        };
+        let mut finalizers = meta.finalizers.clone().unwrap_or_default();
+        if !kept {
+            finalizers.push(Self::finalizer());
+        }
+        let patch = json!({ "metadata": {
+            "resourceVersion": meta.resource_version,
+            "ownerReferences": [owner],
+            "finalizers": finalizers,
+        } });
+        let (namespace, name) =
+            (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        self.client.patch::<K>(namespace, name, &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+}
