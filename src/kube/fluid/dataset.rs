@@ -89,7 +89,7 @@ async fn reconcile(
     if dataset.metadata.deletion_timestamp.is_some() {
         let pods = client.list::<Pod>(&key.namespace, &ListParams::default()).await?.items;
         if let Some(why) = in_use(&dataset, &pods) {
-            events.event(&dataset, EventType::Warning, "ErrorDeleteDataset", &format!("the dataset is in use: {why}"));
+            events.event(&dataset, EventType::Warning, "ErrorDeleteDataset", format!("the dataset is in use: {why}"));
             return Ok(Some(config.in_use_retry));
         }
         finalizers.retain(|finalizer| finalizer != FINALIZER);

@@ -123,7 +123,6 @@ fn link(lab: &Lab, scenario: &Scenario, members: &[Member]) {
             loss: rule.loss.map(ratio).unwrap_or_default(),
             burst: rule.burst.map(burst),
             bandwidth: rule.bandwidth.as_ref().map(|b| b.get()),
-            ..default
         };
         for from in members.iter().filter(|m| matches(&rule.from, m)) {
             for to in members.iter().filter(|m| m.host != from.host && matches(&rule.to, m)) {

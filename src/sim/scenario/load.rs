@@ -73,11 +73,14 @@ fn tell(document: &Document, problems: Vec<Problem>) -> Vec<Diagnostic> {
     mistakes
 }
 
+type FoundDataset = Found<Manifest<DatasetSpec>>;
+type FoundRuntime = Found<Manifest<GooseFsRuntimeSpec>>;
+
 /// What the manifests of a scenario hold.
 #[derive(Default)]
 struct Manifests {
-    datasets: Vec<Found<Manifest<DatasetSpec>>>,
-    runtimes: Vec<Found<Manifest<GooseFsRuntimeSpec>>>,
+    datasets: Vec<FoundDataset>,
+    runtimes: Vec<FoundRuntime>,
 }
 
 impl Manifests {
@@ -135,10 +138,7 @@ impl Manifests {
     }
 
     /// The one dataset and the one runtime.
-    fn pair(
-        &self,
-        scenario: &Document,
-    ) -> Result<(&Found<Manifest<DatasetSpec>>, &Found<Manifest<GooseFsRuntimeSpec>>), Diagnostic> {
+    fn pair(&self, scenario: &Document) -> Result<(&FoundDataset, &FoundRuntime), Diagnostic> {
         let at = |message: String, help: &str| {
             let (line, column) = scenario.locate("manifests");
             scenario.mistake(line, column, message, help.into())

@@ -116,7 +116,7 @@ impl Host {
         let (ahead, rate) = (local.0.saturating_sub(self.since.1.0), self.rate());
         let whole = scaled(ahead, PPM, rate);
         // Rounded up: whoever waits is never woken early.
-        let up = u64::from(ahead % rate * PPM % rate != 0);
+        let up = u64::from(!(ahead % rate * PPM).is_multiple_of(rate));
         SimTime(self.since.0.0.saturating_add(whole).saturating_add(up))
     }
 

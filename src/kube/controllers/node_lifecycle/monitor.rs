@@ -165,7 +165,7 @@ impl Monitor {
 
     /// Taints of a node could not be written.
     pub fn taint_again(&mut self, node: &Node) {
-        if !condition(node, "Ready").is_some_and(|ready| ready.status == "True") {
+        if condition(node, "Ready").is_none_or(|ready| ready.status != "True") {
             self.zones.again(&zone(node), name(&node.metadata));
         }
     }

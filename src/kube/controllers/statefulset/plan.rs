@@ -131,7 +131,8 @@ impl<'a> Round<'a> {
             // With OrderedReady: one at a time, and only the first broken member may go while it is broken.
             let stuck =
                 terminating(&pod.metadata) || !self.available(pod) && first_unavailable != Some(name(&pod.metadata));
-            if !terminating(&pod.metadata) && !(self.monotonic && stuck) {
+            let waits = self.monotonic && stuck;
+            if !terminating(&pod.metadata) && !waits {
                 steps.push(Step::Delete(pod.clone()));
             }
             if self.monotonic {

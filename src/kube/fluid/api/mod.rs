@@ -4,6 +4,11 @@
 //! that the simulation honours are here, so that a manifest never asks for something that is silently left out; any
 //! other field is refused by name. What a status holds is written by controllers and read leniently.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "kube has an attribute for each column, whose parts clippy takes for repetitions"
+)]
+
 mod data_backup;
 mod data_load;
 mod dataset;

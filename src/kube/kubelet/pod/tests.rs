@@ -175,10 +175,10 @@ impl Stage {
     }
 
     fn tell(&mut self, event: PodEvent) {
-        if let PodEvent::Exited(_, id, _) = &event {
-            if self.running.remove(id).is_none() {
-                return;
-            }
+        if let PodEvent::Exited(_, id, _) = &event
+            && self.running.remove(id).is_none()
+        {
+            return;
         }
         let plan = self.machine.tell(event, self.now);
         plan.actions.into_iter().for_each(|action| self.act(action));
@@ -344,7 +344,8 @@ fn a_missing_image_backs_off() {
 
 #[test]
 fn deletion_is_hook_then_term_then_kill_then_clean_up_then_the_object() {
-    let rows: [(Play, bool, &[(u64, &str)]); 4] = [
+    type Told = &'static [(u64, &'static str)];
+    let rows: [(Play, bool, Told); 4] = [
         (Play { term: Some(SECOND * 3), ..Play::default() }, false, &[(10, "Term a-0")]),
         (Play::default(), false, &[(10, "Term a-0"), (40, "Kill a-0")]),
         (

@@ -143,7 +143,7 @@ mod tests {
         book.want("b", &disk, true);
         assert_eq!(book.release("a", &name), None);
         assert_eq!(book.release("b", &name), Some((disk.clone(), true)));
-        assert_eq!(book.in_use(), [name.clone()], "in use until it is unstaged");
+        assert_eq!(book.in_use(), std::slice::from_ref(&name), "in use until it is unstaged");
         book.want("c", &disk, true);
         book.unstaged(&name);
         assert_eq!(book.next(&name), Some(Next::Attach), "staged anew, once it is attached");
