@@ -200,6 +200,7 @@ pub struct Interval {
 }
 
 /// A tick at once, then one each `period`. A late tick delays those after it (tokio's `MissedTickBehavior::Delay`).
+/// Differs: tokio takes a tick that is up to 5 ms late for one in time and delays nothing; here every lateness counts.
 pub fn interval(period: Duration) -> Interval {
     Interval { next: Instant::now(), period }
 }

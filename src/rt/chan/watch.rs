@@ -203,15 +203,6 @@ impl<T> Receiver<T> {
         self.seen = lock(&self.shared.state).version;
         self.shared.borrow()
     }
-
-    /// Whether there is a value that was not seen.
-    ///
-    /// # Errors
-    /// When all senders are gone.
-    pub fn has_changed(&self) -> Result<bool, RecvError> {
-        let state = lock(&self.shared.state);
-        if state.senders == 0 { Err(RecvError) } else { Ok(state.version != self.seen) }
-    }
 }
 
 impl<T> Clone for Receiver<T> {
