@@ -123,7 +123,7 @@ fn tell<F: Future<Output = ()> + Send + 'static>(profile: Profile, story: impl F
         lab.world.start(fluid, name, program).unwrap();
     };
     start("rest", Box::pin(rest_of_the_cluster(Client::new(API))));
-    start("dataset", Box::pin(async { drop(dataset::run(Client::new(API), DatasetConfig::default()).await) }));
+    start("dataset", Box::pin(async { match dataset::run(Client::new(API), DatasetConfig::default()).await {} }));
     let probe = cache.clone();
     start(
         "alluxio",

@@ -1,5 +1,5 @@
 //! The controller manager in a world: an API server, the manager, stand-ins for scheduler and kubelets, a machine each.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 #[path = "kube_control/fakes.rs"]
 mod fakes;

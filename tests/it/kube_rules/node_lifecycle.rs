@@ -145,12 +145,9 @@ fn a_kubelet_that_says_not_ready_changes_the_taint_at_once() {
     cluster.run_until(20, &["a", "b", "c"]);
     cluster.run_until(80, &["a", "b"]);
     assert_eq!(cluster.tainted.len(), 1);
-    let ready = |seconds, status: &str| {
-        let mut node = node("c", status);
-        node.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].last_heartbeat_time = Some(Time(at(seconds)));
-        node.status
-    };
-    cluster.nodes.get_mut("c").unwrap().status = ready(81, "False");
+    let mut unready = node("c", "False").status;
+    unready.as_mut().unwrap().conditions.as_mut().unwrap()[0].last_heartbeat_time = Some(Time(at(81)));
+    cluster.nodes.get_mut("c").unwrap().status = unready;
     cluster.run_until(85, &["a", "b"]);
     assert_eq!(written(cluster.nodes["c"].spec.as_ref().unwrap().taints.as_ref().unwrap()), [NOT_READY]);
 }
@@ -159,7 +156,9 @@ fn a_kubelet_that_says_not_ready_changes_the_taint_at_once() {
 fn conditions_become_taints_that_only_keep_away() {
     let key = "node.kubernetes.io";
     // Upstream rule, Ready, further condition, cordoned, taints before, taints after (none if unchanged).
-    let rows: [(&str, &str, &str, bool, &[&str], Option<&[&str]>); 9] = [
+    type Taints = &'static [&'static str];
+    type Row = (&'static str, &'static str, &'static str, bool, Taints, Option<Taints>);
+    let rows: [Row; 9] = [
         ("nodeConditionToTaintKeyStatusMap: Ready True", "True", "", false, &[], None),
         ("Ready False", "False", "", false, &[], Some(&["not-ready:NoSchedule"])),
         ("Ready Unknown", "Unknown", "", false, &[], Some(&["unreachable:NoSchedule"])),
@@ -229,8 +228,7 @@ fn taints(total: usize, alive: usize, other_zone: bool, until: u64) -> Vec<u64> 
         live.push("z");
     }
     cluster.run_until(20, &live);
-    let live: Vec<&str> =
-        live.into_iter().filter(|name| *name == "z" || &name[1..] < &*format!("{alive:03}")).collect();
+    let live: Vec<&str> = live.into_iter().filter(|name| *name == "z" || name[1..] < *format!("{alive:03}")).collect();
     cluster.run_until(until, &live);
     let mut seconds: Vec<u64> = cluster.tainted.values().copied().collect();
     seconds.sort_unstable();
@@ -240,7 +238,8 @@ fn taints(total: usize, alive: usize, other_zone: bool, until: u64) -> Vec<u64> 
 #[test]
 fn evictions_keep_the_zones_rate() {
     // Upstream rule, nodes, of those alive, another zone that is well, until; the seconds of the taints.
-    let rows: [(&str, usize, usize, bool, u64, &[u64]); 6] = [
+    type Seconds = &'static [u64];
+    let rows: [(&str, usize, usize, bool, u64, Seconds); 6] = [
         ("--node-eviction-rate: one each ten seconds", 9, 6, false, 120, &[70, 80, 90]),
         ("--unhealthy-zone-threshold, small zone: none", 5, 2, true, 400, &[]),
         ("below the threshold of three nodes: as usual", 3, 1, false, 120, &[70, 80]),

@@ -326,7 +326,7 @@ fn a_disk_is_mounted_after_it_is_reported_and_attached_and_let_go_after() {
     stage.create("m", 0, "app:1", mounts, volumes);
     stage.run_until(30);
     let name = format!("kubernetes.io/csi/{DISK_DRIVER}^d-1");
-    assert_eq!(stage.node(0).status.unwrap().volumes_in_use.unwrap(), [name.clone()]);
+    assert_eq!(stage.node(0).status.unwrap().volumes_in_use.unwrap(), std::slice::from_ref(&name));
     assert_eq!(stage.machines[0].starts("m"), [0; 0], "not attached yet");
     stage.run_until(140);
     assert!(stage.reasons("m").iter().any(|(reason, _)| reason == "FailedMount"), "{:?}", stage.reasons("m"));
