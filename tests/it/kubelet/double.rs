@@ -11,6 +11,7 @@ use stormglass::base::lock;
 use stormglass::kube::csi::host::{FileBytes, Mounted, VolumeHost};
 use stormglass::kube::csi::mount::{Mount, MountError, MountTable};
 use stormglass::kube::runtime::*;
+use stormglass::kube::volume::cloud::MemoryCloud;
 use stormglass::rt::chan::watch;
 use stormglass::rt::time::{Duration, Instant, sleep, timeout, wall};
 
@@ -51,6 +52,8 @@ struct State {
     log: Vec<(u64, String)>,
     table: MountTable,
     devices: BTreeSet<String>,
+    /// Where disks are attached, if not by hand: the cloud, and what it calls this machine.
+    cloud: Option<(Arc<MemoryCloud>, String)>,
     files: BTreeMap<String, BTreeMap<String, FileBytes>>,
     dirs: BTreeSet<String>,
     next: u32,
@@ -99,6 +102,11 @@ impl Double {
         } else {
             state.devices.remove(device)
         };
+    }
+
+    /// Devices are those that the cloud has attached to `machine`.
+    pub fn in_cloud(&self, cloud: Arc<MemoryCloud>, machine: &str) {
+        lock(&self.state).cloud = Some((cloud, machine.into()));
     }
 
     pub fn table(&self) -> MountTable {
@@ -345,7 +353,10 @@ impl VolumeHost for Double {
     fn mount_device(&self, device: String, target: String, read_only: bool) -> Mounted<'_, ()> {
         Box::pin(async move {
             let mut state = lock(&self.state);
-            if !state.devices.contains(&device) {
+            let attached = state.cloud.as_ref().is_some_and(|(cloud, machine)| {
+                cloud.with(|d, now| d.disks(now).get(&device).is_some_and(|d| d.attached.as_ref() == Some(machine)))
+            });
+            if !attached && !state.devices.contains(&device) {
                 return Err(MountError::NotFound(device));
             }
             let fs = stormglass::kube::csi::mount::FileSystem::Device(device);

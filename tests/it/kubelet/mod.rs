@@ -3,6 +3,8 @@
 
 mod double;
 
+mod cluster;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
