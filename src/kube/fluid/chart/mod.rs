@@ -3,7 +3,7 @@
 //! A [`Blueprint`] is what a dataset, its runtime and the profile come to; [`Blueprint::objects`] are the objects of the
 //! release in the order of their installation. Nothing here talks to anybody: the runtime controller creates the objects
 //! and scales the workers when the masters are ready. Follows `charts/{alluxio,goosefs,jindofsx}` of
-//! fluid-cloudnative/fluid v1.0.8; what differs by version is asked of the [`Profile`].
+//! fluid-cloudnative/fluid v1.0.8; what differs by version is asked of the [`Profile`](super::profile::Profile).
 
 mod blueprint;
 mod fuse;
