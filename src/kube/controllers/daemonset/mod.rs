@@ -18,7 +18,7 @@ use super::meta::{controlled_by, name, owner_key};
 use super::revision::{History, hash_of, history};
 use super::shared::{Seen, Shared, feed, work};
 use crate::base::lock;
-use crate::kube::client::{ApiError, InformerEvent, QueueConfig, WorkQueue};
+use crate::kube::client::{ApiError, EventRecorder, EventType, InformerEvent, QueueConfig, WorkQueue};
 use crate::kube::clock;
 use crate::kube::kind::ObjectKey;
 use crate::rt::task::Scope;
@@ -53,6 +53,7 @@ type Failed = BTreeMap<(ObjectKey, String), (Duration, Instant)>;
 
 struct Controller {
     shared: Shared,
+    events: EventRecorder,
     config: DaemonSetConfig,
     seen: Seen,
     expectations: Mutex<Expectations>,
@@ -77,7 +78,8 @@ pub async fn run(shared: Shared, config: DaemonSetConfig) -> Infallible {
         _ => sets.with(|all| all.keys().cloned().collect()),
     });
     let (expectations, failed) = (Mutex::default(), Mutex::default());
-    let controller = Controller { shared, config, seen, expectations, failed };
+    let events = EventRecorder::new(&shared.client, "daemonset-controller", "");
+    let controller = Controller { shared, events, config, seen, expectations, failed };
     work("daemonset", &queue, |key| controller.sync(key)).await
 }
 
@@ -106,7 +108,7 @@ impl Controller {
             plan::plan(&view)
         };
         for step in steps.into_iter().take(self.config.burst) {
-            self.carry_out(&key, step).await?;
+            self.carry_out(&key, &set, step).await?;
         }
         if set.status.as_ref() != Some(&status) {
             let mut written = DaemonSet::clone(&set);
@@ -137,16 +139,18 @@ impl Controller {
         Ok(hash_of(history.update()).to_string())
     }
 
-    async fn carry_out(&self, key: &ObjectKey, step: Step) -> Result<(), ApiError> {
+    async fn carry_out(&self, key: &ObjectKey, set: &DaemonSet, step: Step) -> Result<(), ApiError> {
         match step {
             Step::Create(pod) => {
                 let made = self.shared.client.create(&*pod).await?;
-                tracing::info!(pod = name(&made.metadata), "create");
+                let said = format!("Created pod: {}", name(&made.metadata));
+                self.events.event(set, EventType::Normal, "SuccessfulCreate", said);
                 lock(&self.expectations).created(key, &made, Instant::now());
             }
             Step::Delete(pod) => {
-                tracing::info!(pod = name(&pod.metadata), "delete");
                 self.shared.delete_pod(&pod).await?;
+                let said = format!("Deleted pod: {}", name(&pod.metadata));
+                self.events.event(set, EventType::Normal, "SuccessfulDelete", said);
                 let now = Instant::now();
                 lock(&self.expectations).deleted(key, &pod, now);
                 if super::pod::is_finished(&pod)

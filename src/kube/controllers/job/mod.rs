@@ -17,7 +17,7 @@ use super::expectations::Expectations;
 use super::meta::{controlled_by, name, namespace, owner_key, uid, without_finalizer};
 use super::shared::{Seen, Shared, absent_is_fine, feed, only, work};
 use crate::base::lock;
-use crate::kube::client::{ApiError, Patch, QueueConfig, WorkQueue};
+use crate::kube::client::{ApiError, EventRecorder, EventType, Patch, QueueConfig, WorkQueue};
 use crate::kube::clock;
 use crate::kube::kind::ObjectKey;
 use crate::rt::task::Scope;
@@ -34,6 +34,7 @@ pub struct JobConfig {
 
 struct Controller {
     shared: Shared,
+    events: EventRecorder,
     config: JobConfig,
     seen: Seen,
     expectations: Mutex<Expectations>,
@@ -48,7 +49,8 @@ pub async fn run(shared: Shared, config: JobConfig) -> Infallible {
         noted.note(event);
         owner_key(&event.object().metadata, "Job").into_iter().collect()
     });
-    let controller = Controller { shared, config, seen, expectations: Mutex::default() };
+    let events = EventRecorder::new(&shared.client, "job-controller", "");
+    let controller = Controller { shared, events, config, seen, expectations: Mutex::default() };
     work("job", &queue, |key| controller.sync(key)).await
 }
 
@@ -76,6 +78,7 @@ impl Controller {
             let mut written = Job::clone(&job);
             written.status = Some(status);
             self.shared.client.replace_status(&written).await?;
+            self.tell_end(&job, &written);
         }
         for step in steps {
             self.carry_out(&key, &job, step).await?;
@@ -83,17 +86,33 @@ impl Controller {
         Ok(recheck)
     }
 
+    /// The event of a job that has just ended.
+    fn tell_end(&self, before: &Job, after: &Job) {
+        let last = |job: &Job| job.status.as_ref()?.conditions.as_ref()?.last().cloned();
+        let (None, Some(end)) = (last(before), last(after)) else { return };
+        match end.type_.as_str() {
+            "Complete" => self.events.event(after, EventType::Normal, "Completed", "Job completed"),
+            _ => {
+                let reason = end.reason.unwrap_or_default();
+                self.events.event(after, EventType::Warning, &reason, end.message.unwrap_or_default());
+            }
+        }
+    }
+
     async fn carry_out(&self, key: &ObjectKey, job: &Job, step: Step) -> Result<(), ApiError> {
         let client = &self.shared.client;
         match step {
             Step::Create(pod) => {
                 let made = client.create(&*pod).await?;
-                tracing::info!(pod = name(&made.metadata), "create");
+                let said = format!("Created pod: {}", name(&made.metadata));
+                self.events.event(job, EventType::Normal, "SuccessfulCreate", said);
                 lock(&self.expectations).created(key, &made, Instant::now());
                 Ok(())
             }
             Step::Delete(pod) => {
                 self.shared.delete_pod(&pod).await?;
+                let said = format!("Deleted pod: {}", name(&pod.metadata));
+                self.events.event(job, EventType::Normal, "SuccessfulDelete", said);
                 lock(&self.expectations).deleted(key, &pod, Instant::now());
                 Ok(())
             }

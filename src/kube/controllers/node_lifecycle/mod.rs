@@ -23,7 +23,7 @@ use super::meta::{name, namespace, uid};
 use super::node::taints;
 use super::pod::{condition, node_name};
 use super::shared::{Shared, absent_is_fine};
-use crate::kube::client::{ApiError, InformerEvent, Patch};
+use crate::kube::client::{ApiError, EventRecorder, EventType, InformerEvent, Patch};
 use crate::kube::clock;
 use crate::rt::time::{Duration, Instant, sleep_until};
 use crate::rt::{Either, select2};
@@ -66,7 +66,9 @@ impl NodeLifecycleConfig {
 /// Runs the controller.
 pub async fn run(shared: Shared, config: NodeLifecycleConfig) -> Infallible {
     let mut events = shared.nodes.subscribe();
-    let mut controller = Controller { monitor: Monitor::new(config.grace, config.rates), shared, config };
+    let recorder = EventRecorder::new(&shared.client, "node-controller", "");
+    let monitor = Monitor::new(config.grace, config.rates);
+    let mut controller = Controller { shared, events: recorder, config, monitor };
     let mut pass_at = Instant::now();
     loop {
         let wake = controller.monitor.next(Instant::now()).map_or(pass_at, |due| due.min(pass_at));
@@ -88,6 +90,7 @@ pub async fn run(shared: Shared, config: NodeLifecycleConfig) -> Infallible {
 
 struct Controller {
     shared: Shared,
+    events: EventRecorder,
     config: NodeLifecycleConfig,
     monitor: Monitor,
 }
@@ -123,12 +126,15 @@ impl Controller {
     async fn carry_out(&mut self, step: Step) {
         match step {
             Step::Conditions(node, conditions) => {
-                tracing::info!(node, "no sign of life");
                 if let Err(error) = self.conditions(&node, &conditions).await {
                     tracing::debug!(node, %error, "conditions not written");
                 }
             }
             Step::PodsNotReady(node) => {
+                if let Some(fallen) = self.shared.nodes.get("", &node) {
+                    let said = format!("Node {node} status is now: NodeNotReady");
+                    self.events.event(&*fallen, EventType::Normal, "NodeNotReady", said);
+                }
                 if let Err(error) = self.pods_not_ready(&node).await {
                     tracing::debug!(node, %error, "not all pods marked");
                     self.monitor.pods_again(&node);
@@ -188,6 +194,7 @@ impl Controller {
             let condition = json!({ "type": "Ready", "status": "False", "lastTransitionTime": Time(clock::now()) });
             let patch = json!({ "metadata": { "uid": uid(&pod.metadata) }, "status": { "conditions": [condition] } });
             let (namespace, name) = (namespace(&pod.metadata), name(&pod.metadata));
+            self.events.event(&*pod, EventType::Warning, "NodeNotReady", "Node is not ready");
             let written = self.shared.client.patch_status::<Pod>(namespace, name, &Patch::Strategic(patch)).await;
             result = result.and(absent_is_fine(written));
         }

@@ -18,7 +18,7 @@ use self::plan::{Plan, Revision, Step, View};
 use super::meta::{controlled_by, label, name, namespace, owner_key};
 use super::revision::{History, history, outdated, template};
 use super::shared::{Shared, absent_is_fine, feed, work};
-use crate::kube::client::{ApiError, QueueConfig, WorkQueue};
+use crate::kube::client::{ApiError, EventRecorder, EventType, QueueConfig, WorkQueue};
 use crate::kube::clock;
 use crate::kube::kind::ObjectKey;
 use crate::rt::task::Scope;
@@ -46,10 +46,16 @@ pub async fn run(shared: Shared, config: StatefulSetConfig) -> Infallible {
     feed(&scope, &shared.pods, &queue, |event| {
         owner_key(&event.object().metadata, "StatefulSet").into_iter().collect()
     });
-    work("statefulset", &queue, |key| sync(&shared, config, key)).await
+    let events = EventRecorder::new(&shared.client, "statefulset-controller", "");
+    work("statefulset", &queue, |key| sync(&shared, &events, config, key)).await
 }
 
-async fn sync(shared: &Shared, config: StatefulSetConfig, key: ObjectKey) -> Result<Option<Duration>, ApiError> {
+async fn sync(
+    shared: &Shared,
+    events: &EventRecorder,
+    config: StatefulSetConfig,
+    key: ObjectKey,
+) -> Result<Option<Duration>, ApiError> {
     let Some(set) = shared.stateful_sets.get_key(&key) else { return Ok(None) };
     let pods = shared.pods_in(&key.namespace, |pod| controlled_by(&pod.metadata, &set.metadata));
     let mut revisions = shared.revisions.list_in(&key.namespace);
@@ -66,7 +72,8 @@ async fn sync(shared: &Shared, config: StatefulSetConfig, key: ObjectKey) -> Res
 
     let mut result = Ok(());
     for step in steps {
-        result = carry_out(shared, step).await;
+        result = carry_out(shared, &step).await;
+        record_event(events, &set, &step, result.as_ref().err());
         if result.is_err() {
             break;
         }
@@ -102,20 +109,39 @@ fn current(set: &StatefulSet, revisions: &[Arc<ControllerRevision>]) -> Option<R
     Some(Revision { template: template(found)?, name: wanted })
 }
 
-async fn carry_out(shared: &Shared, step: Step) -> Result<(), ApiError> {
+/// What `kubectl describe` shows of a step. That a name was taken already is no news.
+fn record_event(events: &EventRecorder, set: &StatefulSet, step: &Step, error: Option<&ApiError>) {
+    let (verb, kind, meta) = match step {
+        Step::CreateClaim(claim) => ("create", "Claim", &claim.metadata),
+        Step::Create(pod) => ("create", "Pod", &pod.metadata),
+        Step::Update(pod) => ("update", "Pod", &pod.metadata),
+        Step::Delete(pod) => ("delete", "Pod", &pod.metadata),
+    };
+    let what = format!("{verb} {kind} {} in StatefulSet {}", name(meta), name(&set.metadata));
+    let reason = verb[..1].to_uppercase() + &verb[1..];
+    match error {
+        None => events.event(set, EventType::Normal, &format!("Successful{reason}"), format!("{what} successful")),
+        Some(error) if error.is_already_exists() => {}
+        Some(error) => {
+            events.event(set, EventType::Warning, &format!("Failed{reason}"), format!("{what} failed error: {error}"));
+        }
+    }
+}
+
+async fn carry_out(shared: &Shared, step: &Step) -> Result<(), ApiError> {
     match step {
-        Step::CreateClaim(claim) => match shared.client.create(&*claim).await {
+        Step::CreateClaim(claim) => match shared.client.create(&**claim).await {
             Err(error) if !error.is_already_exists() => Err(error),
             _ => Ok(()),
         },
         Step::Create(pod) => {
             tracing::info!(pod = name(&pod.metadata), "create");
-            shared.client.create(&*pod).await.map(drop)
+            shared.client.create(&**pod).await.map(drop)
         }
-        Step::Update(pod) => shared.client.replace(&*pod).await.map(drop),
+        Step::Update(pod) => shared.client.replace(&**pod).await.map(drop),
         Step::Delete(pod) => {
             tracing::info!(pod = name(&pod.metadata), "delete");
-            shared.delete_pod(&pod).await
+            shared.delete_pod(pod).await
         }
     }
 }

@@ -16,7 +16,7 @@ use super::meta::{name, namespace, terminating, uid};
 use super::node::taints;
 use super::pod::node_name;
 use super::shared::{Shared, absent_is_fine};
-use crate::kube::client::{ApiError, InformerEvent, Patch};
+use crate::kube::client::{ApiError, EventRecorder, EventType, InformerEvent, Patch};
 use crate::kube::clock;
 use crate::rt::time::{Duration, Instant, sleep, sleep_until};
 use crate::rt::{Either, select2};
@@ -39,6 +39,7 @@ impl Default for TaintEvictionConfig {
 /// Runs the controller.
 pub async fn run(shared: Shared, config: TaintEvictionConfig) -> Infallible {
     let (mut nodes, mut pods) = (shared.nodes.subscribe(), shared.pods.subscribe());
+    let events = EventRecorder::new(&shared.client, "taint-eviction-controller", "");
     let mut evictor = Evictor::default();
     loop {
         let due = async {
@@ -48,28 +49,29 @@ pub async fn run(shared: Shared, config: TaintEvictionConfig) -> Infallible {
             }
         };
         match select2(select2(nodes.recv(), pods.recv()), due).await {
-            Either::Left(Either::Left(Some(event))) => node_changed(&shared, &mut evictor, &event),
-            Either::Left(Either::Right(Some(event))) => pod_changed(&shared, &mut evictor, &event),
+            Either::Left(Either::Left(Some(event))) => node_changed(&shared, &events, &mut evictor, &event),
+            Either::Left(Either::Right(Some(event))) => pod_changed(&shared, &events, &mut evictor, &event),
             // The informers are held by `shared`.
             Either::Left(_) => unreachable!("the informers outlive their controller"),
             Either::Right(()) => {
                 for (key, uid) in evictor.pop(Instant::now()) {
-                    evict(&shared, config, &key, &uid).await;
+                    evict(&shared, &events, config, &key, &uid).await;
                 }
             }
         }
     }
 }
 
-fn look(evictor: &mut Evictor, pod: &Pod, taints: &[Taint]) {
+fn look(events: &EventRecorder, evictor: &mut Evictor, pod: &Pod, taints: &[Taint]) {
     if terminating(&pod.metadata) {
         evictor.forget(&(namespace(&pod.metadata).into(), name(&pod.metadata).into()));
     } else if evictor.look(pod, taints, Instant::now()) {
-        tracing::info!(pod = name(&pod.metadata), "cancelling deletion");
+        let said = format!("Cancelling deletion of Pod {}/{}", namespace(&pod.metadata), name(&pod.metadata));
+        events.event(pod, EventType::Normal, "TaintManagerEviction", said);
     }
 }
 
-fn node_changed(shared: &Shared, evictor: &mut Evictor, event: &InformerEvent<Node>) {
+fn node_changed(shared: &Shared, events: &EventRecorder, evictor: &mut Evictor, event: &InformerEvent<Node>) {
     let node = event.object();
     if matches!(event, InformerEvent::Modified(old, new) if taints(old) == taints(new)) {
         return;
@@ -79,10 +81,10 @@ fn node_changed(shared: &Shared, evictor: &mut Evictor, event: &InformerEvent<No
         shared.pods.with(|all| all.values().filter(|pod| node_name(pod) == Some(here)).cloned().collect());
     // A node that is gone drives nobody away: its pods are the pod garbage collector's.
     let taints = if matches!(event, InformerEvent::Deleted(_)) { &[] } else { taints(node) };
-    pods.iter().for_each(|pod| look(evictor, pod, taints));
+    pods.iter().for_each(|pod| look(events, evictor, pod, taints));
 }
 
-fn pod_changed(shared: &Shared, evictor: &mut Evictor, event: &InformerEvent<Pod>) {
+fn pod_changed(shared: &Shared, events: &EventRecorder, evictor: &mut Evictor, event: &InformerEvent<Pod>) {
     let pod = event.object();
     match event {
         InformerEvent::Deleted(_) => evictor.forget(&(namespace(&pod.metadata).into(), name(&pod.metadata).into())),
@@ -91,14 +93,17 @@ fn pod_changed(shared: &Shared, evictor: &mut Evictor, event: &InformerEvent<Pod
             if old.spec == new.spec && old.metadata.deletion_timestamp == new.metadata.deletion_timestamp => {}
         _ => {
             let node = node_name(pod).and_then(|node| shared.nodes.get("", node));
-            look(evictor, pod, node.as_deref().map(taints).unwrap_or_default());
+            look(events, evictor, pod, node.as_deref().map(taints).unwrap_or_default());
         }
     }
 }
 
 /// Says why, then deletes.
-async fn evict(shared: &Shared, config: TaintEvictionConfig, key: &Key, id: &str) {
-    tracing::info!(namespace = key.0, pod = key.1, "marking for deletion");
+async fn evict(shared: &Shared, events: &EventRecorder, config: TaintEvictionConfig, key: &Key, id: &str) {
+    if let Some(pod) = shared.pods.get(&key.0, &key.1) {
+        let said = format!("Marking for deletion Pod {}/{}", key.0, key.1);
+        events.event(&*pod, EventType::Normal, "TaintManagerEviction", said);
+    }
     for _ in 0..config.attempts {
         match delete(shared, key, id).await {
             Ok(()) => return,
