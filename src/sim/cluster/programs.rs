@@ -75,19 +75,12 @@ impl Programs {
 
     /// How clients of the masters behave.
     pub fn client_options(&self) -> ClientOptions {
-        let client = &self.parameters.client;
-        let mut options = ClientOptions::new(self.master_addresses());
-        options.leader = LeaderTimes { per_master: client.request_timeout.0, ..options.leader };
-        options.attempt = options.attempt.min(client.request_timeout.0);
-        options.budget = client.retry_budget.0;
-        options.wait_base = client.retry_base.0;
-        options.wait_cap = client.retry_max.0;
-        options
+        client_options(&self.parameters, self.master_addresses())
     }
 
     /// How clients and workers reach under-stores.
     pub fn web_options(&self) -> WebOptions {
-        WebOptions { plain_https: true, ..WebOptions::default() }
+        web_options()
     }
 
     /// The program of a member, for its next start.
@@ -104,41 +97,65 @@ impl Programs {
     }
 
     fn master(&self, member: &Member) -> MasterConfig {
-        let p = &self.parameters;
         let at = |port| SocketAddr::new(member.ip.into(), port);
         let bind = (at(MASTER_PORT), at(JOURNAL_PORT));
-        let mut config = MasterConfig::new(node_id(member), self.members.clone(), bind, JOURNAL_DIR);
-        config.journal.segment_bytes = p.raft.segment_size.get();
-        config.raft = RaftTimes {
-            heartbeat: p.raft.heartbeat.0,
-            election_min: p.raft.election_timeout.min.0,
-            election_max: p.raft.election_timeout.max.0,
-            snapshot_every: p.raft.snapshot_every,
-            keep_entries: p.raft.keep_entries,
-            ..config.raft
-        };
-        config.safe_mode = p.master.safe_mode.0;
-        config.registry = RegistryTimes {
-            worker_timeout: p.master.worker_timeout.0,
-            detection_interval: p.master.lost_worker_detection.0,
-            ..config.registry
-        };
-        config.retry_cache = usize::try_from(p.master.retry_cache).unwrap_or(usize::MAX);
-        config.ufs_block_size = p.master.block_size.get();
-        config
+        master_config(&self.parameters, MasterConfig::new(node_id(member), self.members.clone(), bind, JOURNAL_DIR))
     }
 
     fn worker(&self, member: &Member) -> WorkerConfig {
-        let p = &self.parameters.worker;
         WorkerConfig {
             address: WorkerAddress(format!("{}:{WORKER_PORT}", member.plan.name)),
             listen: SocketAddr::new(member.ip.into(), WORKER_PORT),
             masters: self.master_addresses(),
             levels: self.levels.clone(),
-            tuning: Tuning { heartbeat: p.heartbeat.0, give_up_after: p.connect_retry.0, ..Tuning::default() },
+            tuning: worker_tuning(&self.parameters),
             web: self.web_options(),
         }
     }
+}
+
+/// How clients of `masters` behave.
+pub fn client_options(parameters: &Parameters, masters: Vec<String>) -> ClientOptions {
+    let client = &parameters.client;
+    let mut options = ClientOptions::new(masters);
+    options.leader = LeaderTimes { per_master: client.request_timeout.0, ..options.leader };
+    options.attempt = options.attempt.min(client.request_timeout.0);
+    options.budget = client.retry_budget.0;
+    options.wait_base = client.retry_base.0;
+    options.wait_cap = client.retry_max.0;
+    options
+}
+
+/// How clients and workers reach under-stores on the web.
+pub fn web_options() -> WebOptions {
+    WebOptions { plain_https: true, ..WebOptions::default() }
+}
+
+/// A master's configuration with the scenario's parameters in place of the defaults.
+pub fn master_config(p: &Parameters, mut config: MasterConfig) -> MasterConfig {
+    config.journal.segment_bytes = p.raft.segment_size.get();
+    config.raft = RaftTimes {
+        heartbeat: p.raft.heartbeat.0,
+        election_min: p.raft.election_timeout.min.0,
+        election_max: p.raft.election_timeout.max.0,
+        snapshot_every: p.raft.snapshot_every,
+        keep_entries: p.raft.keep_entries,
+        ..config.raft
+    };
+    config.safe_mode = p.master.safe_mode.0;
+    config.registry = RegistryTimes {
+        worker_timeout: p.master.worker_timeout.0,
+        detection_interval: p.master.lost_worker_detection.0,
+        ..config.registry
+    };
+    config.retry_cache = usize::try_from(p.master.retry_cache).unwrap_or(usize::MAX);
+    config.ufs_block_size = p.master.block_size.get();
+    config
+}
+
+/// A worker's times and sizes.
+pub fn worker_tuning(p: &Parameters) -> Tuning {
+    Tuning { heartbeat: p.worker.heartbeat.0, give_up_after: p.worker.connect_retry.0, ..Tuning::default() }
 }
 
 /// Raft's id of a master: its ordinal, counted from 1.
@@ -148,7 +165,7 @@ fn node_id(member: &Member) -> NodeId {
 
 fn levels(scenario: &Scenario) -> Vec<LevelConfig> {
     use crate::kube::fluid::api::MediumType;
-    let levels = scenario.runtime.spec.tieredstore.levels.iter().map(|level| {
+    let levels = scenario.runtime.tieredstore().levels.iter().map(|level| {
         let (high, low) = level.watermarks();
         let (paths, quotas) = level.dirs().into_iter().unzip();
         let medium = match level.mediumtype {

@@ -24,6 +24,10 @@ pub mod params;
 
 pub mod manifest;
 
+pub mod kubernetes;
+
+pub mod runtime;
+
 pub mod planted;
 
 pub mod workload;
@@ -41,6 +45,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Command, CommandLine};
+pub use kubernetes::KubernetesSpec;
+pub use runtime::RuntimeManifest;
 pub use fault::{ConnectFailure, Direction, DiskCall, DnsFailure, Fault};
 pub use load::{LoadError, load};
 pub use manifest::ManifestSource;
@@ -52,7 +58,7 @@ pub use value::{Odds, Span};
 pub use workload::Workload;
 pub use world::{Burst, Latency, Limits, Link, SpanRange, UnderStore};
 
-use crate::kube::fluid::api::{DatasetSpec, GooseFsRuntimeSpec, Manifest};
+use crate::kube::fluid::api::{DatasetSpec, Manifest};
 
 /// A scenario file as written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +73,9 @@ pub struct Spec {
     pub nodes: Vec<String>,
     /// The Kubernetes objects that the cluster is formed from.
     pub manifests: Vec<ManifestSource>,
+    /// The Kubernetes that the cluster lives on. Without it masters, workers and fuse clients are started directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesSpec>,
     /// The under-stores that the manifests mount.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub under_stores: Vec<UnderStore>,
@@ -115,7 +124,9 @@ pub struct Scenario {
     /// The dataset of the manifests.
     pub dataset: Manifest<DatasetSpec>,
     /// The runtime that caches it.
-    pub runtime: Manifest<GooseFsRuntimeSpec>,
+    pub runtime: RuntimeManifest,
+    /// The text of every file that `kubectl -f` finds, by its path as the scenario gives it.
+    pub files: std::collections::BTreeMap<String, String>,
 }
 
 /// A host that the manifests and nodes give.
@@ -134,19 +145,28 @@ pub struct PlannedHost {
 impl Scenario {
     /// All hosts: masters, workers, fuse clients, under-stores. Named as Fluid names the pods.
     pub fn hosts(&self) -> Vec<PlannedHost> {
-        let name = &self.runtime.metadata.name;
+        let runtime = &self.runtime;
+        let name = &runtime.metadata().name;
         let nodes = &self.spec.nodes;
         let cluster = [
-            (Role::Master, self.runtime.spec.master.replicas),
-            (Role::Worker, self.runtime.spec.replicas),
+            (Role::Master, runtime.masters()),
+            (Role::Worker, runtime.workers()),
             (Role::Fuse, u32::try_from(nodes.len()).unwrap_or(u32::MAX)),
         ];
+        let pod = |role: Role| match role {
+            Role::Master => runtime.flavor().master(name),
+            Role::Worker => runtime.flavor().worker(name),
+            Role::Fuse | Role::UnderStore => runtime.flavor().fuse(name),
+        };
         let pods = cluster.into_iter().flat_map(|(role, count)| {
-            (0..count).map(move |index| PlannedHost {
-                name: format!("{name}-{}-{index}", role.as_str()),
-                role,
-                index,
-                node: nodes.get(index as usize % nodes.len().max(1)).cloned(),
+            (0..count).map({
+                let name = pod(role);
+                move |index| PlannedHost {
+                    name: format!("{name}-{index}"),
+                    role,
+                    index,
+                    node: nodes.get(index as usize % nodes.len().max(1)).cloned(),
+                }
             })
         });
         let mut hosts: Vec<PlannedHost> = pods.collect();

@@ -62,7 +62,7 @@ pub fn names(scenario: &Scenario) -> Vec<Problem> {
                 let message = "one moment says nothing about the service";
                 found.unless(lasts, &format!("{place}.service"), message, "add `within`: by when, or for how long");
                 let workers = expect.live_workers.unwrap_or(0);
-                let there = scenario.runtime.spec.replicas;
+                let there = scenario.runtime.workers();
                 let message = format!("{workers} live workers, and the runtime has {there}");
                 found.unless(workers <= there, &format!("{place}.live_workers"), &message, "write at most that many");
             }
