@@ -46,8 +46,13 @@ pub struct Programs {
 impl Programs {
     pub(super) fn new(scenario: &Scenario, members: &[Member]) -> Self {
         let masters = members.iter().filter(|member| member.plan.role == Role::Master);
+        // On Kubernetes Fluid's controller hands ports out, the first of its range to the masters' rpc.
+        let port = match scenario.spec.kubernetes {
+            Some(_) => scenario.runtime.flavor().port_range().start,
+            None => MASTER_PORT,
+        };
         let peer = |member: &Member| Peer {
-            rpc: format!("{}:{MASTER_PORT}", member.plan.name).into(),
+            rpc: format!("{}:{port}", member.plan.name).into(),
             journal: format!("{}:{JOURNAL_PORT}", member.plan.name).into(),
         };
         Self {

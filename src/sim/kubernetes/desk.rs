@@ -83,7 +83,9 @@ impl Desk {
     /// Starts a program. `None` if the host has no power.
     pub async fn start(&self, host: HostId, name: &str, program: BoxFuture) -> Option<ProcessId> {
         let (tell, told) = oneshot::channel();
-        let started: Started = Box::new(move |process| drop(tell.send(process)));
+        let started: Started = Box::new(move |process| {
+            let _ = tell.send(process);
+        });
         self.leave(Order::Start { host, name: name.into(), program, started });
         told.await.ok().flatten()
     }

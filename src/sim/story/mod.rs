@@ -4,6 +4,7 @@
 
 mod core;
 mod disks;
+mod kubernetes;
 mod load;
 mod phases;
 mod record;
@@ -75,6 +76,9 @@ impl<'a> Story<'a> {
     pub fn new(scenario: &'a Scenario, seed: Seed, lab: Lab, progress: &'a mut dyn Progress) -> Self {
         let cluster = build(&lab, scenario, seed);
         let workload = Workload::new(scenario, &cluster);
+        if let Some(kubernetes) = &cluster.kubernetes {
+            kubernetes.keep_history(workload.recorder());
+        }
         let mut outcome = Outcome::new(scenario, seed);
         outcome.engine = lab.world.kind();
         outcome.notes.extend(left_out(&*lab.world, scenario));
@@ -188,6 +192,7 @@ impl<'a> Story<'a> {
     /// Takes back what is due, starts what is to be started, and looks at everything.
     fn look(&mut self) {
         let now = self.now();
+        self.cluster.serve(&self.lab);
         for (fault, hosts) in self.faults.expire(&self.lab, &mut self.cluster, now) {
             self.note_fault(&fault, &hosts, FaultNews::Ends);
         }

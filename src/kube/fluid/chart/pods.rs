@@ -6,11 +6,14 @@ use super::blueprint::{Blueprint, Part};
 use crate::kube::fluid::flavor::Flavor;
 use crate::kube::fluid::labels;
 
-/// Labels of a role's pods; [`selector`] is the part of them that never changes.
+/// Labels of a role's pods; [`selector`] is the part of them that never changes. Only workers tell their dataset: they keep
+/// away from pods that do, and the Alluxio document shows workers beside masters and fuses.
 pub fn labels_of(b: &Blueprint, part: &str) -> Value {
     let mut all = selector(b, part);
-    all[labels::DATASET] = b.dataset_label().into();
-    all[labels::PLACEMENT] = b.placement.to_string().into();
+    if part == "worker" {
+        all[labels::DATASET] = b.dataset_label().into();
+        all[labels::PLACEMENT] = b.placement.to_string().into();
+    }
     all
 }
 

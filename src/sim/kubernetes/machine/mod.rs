@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use container::{Container, ExitCode, Log, Part, on_node};
+pub use container::{Container, Log, Part, on_node};
 
 use super::desk::Desk;
 use super::fuse_server::FuseDoor;
