@@ -26,11 +26,35 @@ pub enum Bug {
     KubeletForgetsContainers,
     /// A restarted kubelet takes a container's readiness over without comparing the container's id (K-15).
     InheritedReadiness,
+    /// A driver lets an attachment go before the cloud has detached (K-05): a crash between leaves the disk where it was.
+    DanglingAttachment,
+    /// A delayed volume is made in a zone by its name, and not in that of the node that was chosen for its pod (K-10).
+    ProvisionerIgnoresNode,
+    /// A disk is detached as soon as no pod needs it, though its node still uses it (K-04).
+    DetachIgnoresUse,
+    /// A pod that has ended still counts as a user of its disk (K-17).
+    FinishedPodKeepsDisk,
+    /// Fluid mounts under-stores when a runtime is set up and never again (F-01).
+    MountsOnlyInSetup,
+    /// Fluid's health check returns before it has written that something is unhealthy (F-03).
+    StatusWriteSkipped,
+    /// The journal of several masters is left at its default, so that each is a cluster of its own (F-05).
+    JournalLeftLocal,
+    /// An unpublish fails while the fuse behind the mount is dead (F-10).
+    UnpublishNeedsFuse,
+    /// Fluid's fuse recovery binds again what is well, each time that it looks (F-11).
+    RecoveryEndless,
+    /// A release of which anything is installed counts as installed (F-17).
+    HalfInstallTakenForWhole,
+    /// A runtime that comes before its dataset is not looked at again (F-25).
+    RuntimeNotAskedAgain,
+    /// A file is opened with the length that a listing told some time ago (J-01).
+    ListingNotRevalidated,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 20] = [
         Self::AckBeforeDurable,
         Self::StandbyReads,
         Self::RetryCacheForgets,
@@ -39,6 +63,18 @@ impl Bug {
         Self::RecoveryWithoutLock,
         Self::KubeletForgetsContainers,
         Self::InheritedReadiness,
+        Self::DanglingAttachment,
+        Self::ProvisionerIgnoresNode,
+        Self::DetachIgnoresUse,
+        Self::FinishedPodKeepsDisk,
+        Self::MountsOnlyInSetup,
+        Self::StatusWriteSkipped,
+        Self::JournalLeftLocal,
+        Self::UnpublishNeedsFuse,
+        Self::RecoveryEndless,
+        Self::HalfInstallTakenForWhole,
+        Self::RuntimeNotAskedAgain,
+        Self::ListingNotRevalidated,
     ];
 
     /// Its name in scenario files.
@@ -52,11 +88,23 @@ impl Bug {
             Self::RecoveryWithoutLock => "recovery-without-lock",
             Self::KubeletForgetsContainers => "kubelet-forgets-containers",
             Self::InheritedReadiness => "inherited-readiness",
+            Self::DanglingAttachment => "dangling-attachment",
+            Self::ProvisionerIgnoresNode => "provisioner-ignores-node",
+            Self::DetachIgnoresUse => "detach-ignores-use",
+            Self::FinishedPodKeepsDisk => "finished-pod-keeps-disk",
+            Self::MountsOnlyInSetup => "mounts-only-in-setup",
+            Self::StatusWriteSkipped => "status-write-skipped",
+            Self::JournalLeftLocal => "journal-left-local",
+            Self::UnpublishNeedsFuse => "unpublish-needs-fuse",
+            Self::RecoveryEndless => "recovery-endless",
+            Self::HalfInstallTakenForWhole => "half-install-taken-for-whole",
+            Self::RuntimeNotAskedAgain => "runtime-not-asked-again",
+            Self::ListingNotRevalidated => "listing-not-revalidated",
         }
     }
 
     #[cfg(feature = "planted")]
-    const fn bit(self) -> u32 {
+    const fn bit(self) -> u64 {
         1 << self as u32
     }
 }
@@ -86,13 +134,13 @@ mod switch {
     use super::Bug;
 
     thread_local! {
-        static PLANTED: Cell<u32> = const { Cell::new(0) };
+        static PLANTED: Cell<u64> = const { Cell::new(0) };
     }
 
     /// Takes its bugs back when dropped.
     #[must_use = "the bugs are gone when the guard is dropped"]
     pub struct Plant {
-        before: u32,
+        before: u64,
     }
 
     /// Plants `bugs` on this thread.

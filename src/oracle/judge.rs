@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::record::{Core, RunRecord};
 use super::verdict::Verdict;
 use super::violation::Violation;
-use super::{agreement, bytes, corruption, durability, leadership, linearizable, liveness, meta, once};
+use super::{
+    agreement, bytes, converge, corruption, durability, identity, leadership, linearizable, liveness, meta, once,
+    restore, rows, secrets,
+};
 
 /// What one oracle found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,11 +51,17 @@ pub const ORACLES: &[Oracle] = &[
     oracle("S3", "nothing is resurrected or applied twice", false, once::check),
     oracle("S4", "one leader acknowledges in a term", true, leadership::check),
     oracle("S5", "logs and states agree", false, agreement::check),
+    oracle("S6", "what is restored is a prefix of the log", false, restore::check),
     oracle("S7", "a read gives the bytes of one legal version", false, bytes::check),
     oracle("S10", "corruption is never served", false, corruption::check),
+    oracle("S11", "one pod one process, one writer a disk", false, identity::check),
+    oracle("S12", "rows tell the truth in time", false, rows::check),
+    oracle("S13", "secrets stay where they belong", false, secrets::check),
     oracle("L1", "a leader within the bound", false, liveness::leader),
     oracle("L2", "every operation ends", false, liveness::completion),
+    oracle("L3", "everything converges", false, converge::check),
     oracle("L5", "no deadlock", false, liveness::deadlock),
+    oracle("L6", "resources return to their baseline", false, converge::resources),
     oracle("M1", "the same seed gives the same trace", false, meta::determinism),
     oracle("M2", "every fault acts", false, meta::effects),
 ];
@@ -148,7 +157,7 @@ mod tests {
         let judgement = judge(&good());
         assert_eq!((judgement.verdict, judgement.violations), (Verdict::Pass, vec![]));
         let idle: Vec<&str> = judgement.oracles.iter().filter(|o| o.checks == 0).map(|o| o.id.as_str()).collect();
-        assert_eq!(idle, ["S2", "S5", "S7", "S10", "L1", "L2", "M1", "M2"]);
+        assert_eq!(idle, ["S2", "S5", "S6", "S7", "S10", "S11", "S12", "S13", "L1", "L2", "L3", "L6", "M1", "M2"]);
     }
 
     #[test]

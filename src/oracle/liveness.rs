@@ -12,7 +12,7 @@ use super::violation::Violation;
 use crate::base::SimTime;
 
 /// Since when the system has all it needs; none if to the end it has not.
-fn well_since(record: &RunRecord) -> Option<SimTime> {
+pub(super) fn well_since(record: &RunRecord) -> Option<SimTime> {
     let healed = record.healed?;
     match &record.core {
         Core::Kept => Some(healed),

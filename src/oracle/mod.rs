@@ -8,17 +8,25 @@
 //! | S3 nothing is resurrected or applied twice | Alluxio's `operationId` and retry cache | [`once`] |
 //! | S4 one leader acknowledges in a term, terms grow, deposed leaders are fenced | Raft figure 3.2; RATIS-2154 | [`leadership`] |
 //! | S5 logs agree, equal state at equal index, committed stays | Raft figure 3.2; Alluxio PR 8310, RATIS-2245 | [`agreement`] |
+//! | S6 what is restored equals a prefix of the log, no epoch moves back unnoticed | etcd issue 10166; Fluid issue 3283 | [`restore`] |
 //! | S7 a read gives the bytes of one legal version, in time | Alluxio issue 9151; JuiceFS PR 6192 | [`bytes`] |
 //! | S10 corruption is detected or repaired, never served | JuiceFS issue 5981 | [`corruption`] |
+//! | S11 one pod identity one process, one writer a disk, placement by the rules | Kubernetes issues 59848, 91299, 120328; its documentation of scheduling | [`identity`], [`placed`] |
+//! | S12 rows tell the truth within the reconcile interval | Fluid issues 2389, 1322; Kubernetes issue 141473 | [`rows`] |
+//! | S13 secrets stay where they belong | Fluid's `encryptOptions` | [`secrets`] |
 //! | L1 a leader within the bound, L2 operations end, L5 no deadlock | Alluxio issue 16725, PR 16042 | [`liveness`] |
+//! | L3 everything converges, L6 resources return to their baseline | Fluid issues 3283, 3399; Kubernetes issues 45191, 81097 | [`converge`] |
 //! | M1 the same seed, the same trace; M2 every fault acts | FoundationDB's and TigerBeetle's simulators | [`meta`] |
 
 pub mod agreement;
 pub mod bytes;
+pub mod cluster;
+pub mod converge;
 pub mod corruption;
 pub mod durability;
 pub mod facts;
 pub mod history;
+pub mod identity;
 pub mod judge;
 pub mod leadership;
 pub mod linearizable;
@@ -27,13 +35,18 @@ pub mod meta;
 pub mod model;
 pub mod observation;
 pub mod once;
+pub mod placed;
 pub mod record;
+pub mod restore;
+pub mod rows;
+pub mod secrets;
 pub mod verdict;
 pub mod violation;
 
 #[cfg(test)]
 mod testing;
 
+pub use cluster::ClusterRecord;
 pub use history::{Answer, BytesSeen, Call, Content, Operation, Outcome, Refusal, Seen};
 pub use judge::{Judgement, OracleReport, judge};
 pub use observation::{

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster::ClusterRecord;
 use super::history::Operation;
 use super::observation::{Damage, FaultEffect, FinalTree, Goal, MasterObservation, UfsVersion, WorkerObservation};
 use crate::base::SimTime;
@@ -30,6 +31,8 @@ pub struct RunRecord {
     pub under_store: Vec<UfsVersion>,
     /// Copies of blocks that media destroyed: what a file that clients wrote has only one copy of is lost with it.
     pub damage: Vec<Damage>,
+    /// The Kubernetes that the cluster lived on; `None` if it lived on bare hosts.
+    pub cluster: Option<ClusterRecord>,
     /// Injected faults.
     pub faults: Vec<FaultEffect>,
     /// What the scenario wanted to reach.

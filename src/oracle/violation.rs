@@ -3,6 +3,8 @@
 //! A violation is neither an error nor a panic: the system under test did wrong, or the run proves nothing.
 #![expect(missing_docs, reason = "the doc of a variant names its fields")]
 
+mod explain;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -63,12 +65,38 @@ pub enum Violation {
     WrongVersion { read: Box<Operation>, got: Content, legal: Vec<Content> },
     /// S10: bytes that the checksum condemns were handed out.
     CorruptionServed { worker: String, block: BlockId, times: u64, at: SimTime },
+    /// S6: a master works with a home of metadata that holds less than it did, and says nothing.
+    EpochWentBack { home: String, member: String, was: (u64, u64), now: (u64, u64), at: SimTime },
+    /// S6: what was restored is no prefix of what was decided.
+    RestoredOutsideLog { home: String, member: String, index: u64, detail: String, at: SimTime },
+    /// S6: masters that should be one cluster are several.
+    SplitCluster { group: String, first: String, second: String, at: SimTime },
+    /// S11: one pod's container runs twice.
+    TwoProcessesOnePod { pod: String, container: String, first: String, second: String, at: SimTime },
+    /// S11: a disk for one node was written from two.
+    TwoWritersOneDisk { disk: String, first: String, second: String, at: SimTime },
+    /// S11: a disk was detached while it was mounted, and no rule of force applied.
+    DiskTakenFromWriter { disk: String, node: String, at: SimTime },
+    /// S11: a pod was put where it may not be.
+    PlacedAgainstRules { pod: String, node: String, rule: String, at: SimTime },
+    /// S12: a row shows what is not so, longer than it may lag.
+    RowUntrue { object: String, column: String, shown: String, truth: String, since: SimTime, at: SimTime },
+    /// S12: a row shows what can never be so.
+    RowImpossible { object: String, column: String, shown: String, why: String, at: SimTime },
+    /// S13: a secret's value stands where it should not.
+    SecretExposed { secret: String, place: String, form: String, around: String },
     /// L1: nobody leads although a majority is well.
     NoLeader { since: SimTime, waited: Duration, bound: Duration },
     /// L2: an operation has no outcome although the system is well.
     OperationStuck { operation: Box<Operation>, waited: Duration, bound: Duration },
     /// L2: an operation failed in a way that nobody documents.
     UndocumentedFailure { operation: Box<Operation>, error: String },
+    /// L3: something is not, long after the heal, as it should be.
+    NotConverged { what: String, wanted: String, seen: String, waited: Duration, bound: Duration },
+    /// L6: more is left than there was before.
+    ResourceLeaked { what: String, baseline: u64, end: u64 },
+    /// L6: more was heaped up than is ever needed.
+    ResourceUnbounded { what: String, peak: u64, most: u64 },
     /// L5: operations are pending and nothing is scheduled.
     Deadlock { pending: usize, tasks: Vec<String> },
     /// M1: two runs of one seed differ.
@@ -89,7 +117,7 @@ pub enum Violation {
 
 impl Violation {
     /// The names of all variants, as scenarios declare them.
-    pub const NAMES: [&str; 30] = [
+    pub const NAMES: [&str; 43] = [
         "LostAckedWrite",
         "LostAckedBytes",
         "NotLinearizable",
@@ -109,9 +137,22 @@ impl Violation {
         "WrongBytes",
         "WrongVersion",
         "CorruptionServed",
+        "EpochWentBack",
+        "RestoredOutsideLog",
+        "SplitCluster",
+        "TwoProcessesOnePod",
+        "TwoWritersOneDisk",
+        "DiskTakenFromWriter",
+        "PlacedAgainstRules",
+        "RowUntrue",
+        "RowImpossible",
+        "SecretExposed",
         "NoLeader",
         "OperationStuck",
         "UndocumentedFailure",
+        "NotConverged",
+        "ResourceLeaked",
+        "ResourceUnbounded",
         "Deadlock",
         "TraceDiffers",
         "FaultWithoutEffect",
@@ -144,9 +185,22 @@ impl Violation {
             Self::WrongBytes { .. } => "WrongBytes",
             Self::WrongVersion { .. } => "WrongVersion",
             Self::CorruptionServed { .. } => "CorruptionServed",
+            Self::EpochWentBack { .. } => "EpochWentBack",
+            Self::RestoredOutsideLog { .. } => "RestoredOutsideLog",
+            Self::SplitCluster { .. } => "SplitCluster",
+            Self::TwoProcessesOnePod { .. } => "TwoProcessesOnePod",
+            Self::TwoWritersOneDisk { .. } => "TwoWritersOneDisk",
+            Self::DiskTakenFromWriter { .. } => "DiskTakenFromWriter",
+            Self::PlacedAgainstRules { .. } => "PlacedAgainstRules",
+            Self::RowUntrue { .. } => "RowUntrue",
+            Self::RowImpossible { .. } => "RowImpossible",
+            Self::SecretExposed { .. } => "SecretExposed",
             Self::NoLeader { .. } => "NoLeader",
             Self::OperationStuck { .. } => "OperationStuck",
             Self::UndocumentedFailure { .. } => "UndocumentedFailure",
+            Self::NotConverged { .. } => "NotConverged",
+            Self::ResourceLeaked { .. } => "ResourceLeaked",
+            Self::ResourceUnbounded { .. } => "ResourceUnbounded",
             Self::Deadlock { .. } => "Deadlock",
             Self::TraceDiffers { .. } => "TraceDiffers",
             Self::FaultWithoutEffect { .. } => "FaultWithoutEffect",
@@ -164,6 +218,9 @@ impl Violation {
             Self::NoLeader { .. }
             | Self::OperationStuck { .. }
             | Self::UndocumentedFailure { .. }
+            | Self::NotConverged { .. }
+            | Self::ResourceLeaked { .. }
+            | Self::ResourceUnbounded { .. }
             | Self::Deadlock { .. } => Verdict::Liveness,
             Self::TraceDiffers { .. } => Verdict::Nondeterministic,
             Self::FaultWithoutEffect { .. } | Self::GoalNotReached { .. } | Self::NothingChecked { .. } => {
@@ -182,120 +239,6 @@ impl fmt::Display for Violation {
         match self.verdict() {
             Verdict::Safety => self.explain_safety(f),
             _ => self.explain_rest(f),
-        }
-    }
-}
-
-impl Violation {
-    fn explain_safety(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LostAckedWrite { write, path, evidence } => {
-                write!(f, "{write} was acknowledged, but its effect on {path} is gone: {evidence}")
-            }
-            Self::LostAckedBytes { write, path, error } => {
-                write!(f, "{write} was acknowledged, but the bytes of {path} cannot be read any more: {error}")
-            }
-            Self::NotLinearizable { operation, expected, around } => {
-                write!(f, "{operation} cannot be right: {expected}")?;
-                around.iter().try_for_each(|line| write!(f, "\n    {line}"))
-            }
-            Self::OrderReversed { earlier, later } => {
-                write!(
-                    f,
-                    "{earlier} had returned before {later} was invoked, but the journal has them the other way round"
-                )
-            }
-            Self::StaleRead { read, missed, late } => {
-                write!(f, "{read} does not see {missed}, which had returned {late:?} before")
-            }
-            Self::ResurrectedEntry { path, seen, removed_by, evidence } => {
-                write!(f, "{path} ({seen}) is back after {removed_by}: {evidence}")
-            }
-            Self::AppliedTwice { operation, evidence } => write!(f, "{operation} took effect twice: {evidence}"),
-            Self::TwoChangesOneIndex { index, first, second } => {
-                write!(f, "journal index {index} was acknowledged for two changes: {first}; and {second}")
-            }
-            Self::TwoLeadersOneTerm { term, first, second, at } => {
-                write!(f, "term {term} has two leaders at {at:.3} s: {first} and {second}")
-            }
-            Self::TermWentBack { member, was, now, at } => {
-                write!(f, "{member} was in term {was} and is in term {now} at {at:.3} s: its vote was not durable")
-            }
-            Self::VotedTwice { member, term, first, second, at } => {
-                write!(
-                    f,
-                    "{member} voted for member {first} and, seen at {at:.3} s, for member {second} in term {term}"
-                )
-            }
-            Self::DeposedLeaderAcked { operation, newer } => {
-                write!(f, "{operation} was acknowledged by an old leader: a newer term had acknowledged {newer}")
-            }
-            Self::AckedWithoutQuorum { operation, why } => {
-                write!(f, "{operation} was acknowledged while no majority could exist ({why})")
-            }
-            Self::LogsDisagree { first, second, index, detail } => {
-                write!(f, "the logs of {first} and {second} disagree at index {index}: {detail}")
-            }
-            Self::StateDiverged { applied, first, second, first_hash, second_hash } => {
-                write!(f, "at applied index {applied} {first} holds state {first_hash}, {second} holds {second_hash}")
-            }
-            Self::CommittedLost { committed, seen_by, now, at } => write!(
-                f,
-                "entry {} of term {} was committed ({seen_by}), but at {at:.3} s {now}",
-                committed.index, committed.term
-            ),
-            Self::WrongBytes { read, offset, expected, got, zeros, worker } => {
-                let from = worker.as_deref().unwrap_or("the under-store");
-                write!(f, "{read}: from offset {offset} bytes {got:02x?} came from {from} instead of {expected:02x?}")?;
-                f.write_str(if *zeros { "; all zero from there on" } else { "" })
-            }
-            Self::WrongVersion { read, got, legal } => {
-                write!(f, "{read} gave version {} of {}; legal were:", got.version, got.key)?;
-                legal.iter().try_for_each(|c| write!(f, " version {} of {}", c.version, c.key))?;
-                f.write_str(if legal.is_empty() { " none" } else { "" })
-            }
-            Self::CorruptionServed { worker, block, times, at } => write!(
-                f,
-                "{worker} answered {times} reads from block {} of inode {} while its bytes were bad (seen at {at:.3} s)",
-                block.sequence(),
-                block.file().0
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    fn explain_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoLeader { since, waited, bound } => {
-                write!(f, "all was well from {since:.3} s on, yet nobody led for {waited:?} (bound {bound:?})")
-            }
-            Self::OperationStuck { operation, waited, bound } => {
-                write!(f, "{operation}, waited {waited:?} with the system well (bound {bound:?})")
-            }
-            Self::UndocumentedFailure { operation, error } => {
-                write!(f, "{operation}: `{error}` is no documented error")
-            }
-            Self::Deadlock { pending, tasks } => {
-                write!(f, "{pending} operations are pending and nothing is scheduled")?;
-                tasks.iter().try_for_each(|line| write!(f, "\n    {line}"))
-            }
-            Self::TraceDiffers { seed, hashes, difference } => {
-                write!(f, "runs of seed {seed} ended with trace hashes {}", hashes.join(" and "))?;
-                difference.iter().try_for_each(|text| write!(f, "; {text}"))
-            }
-            Self::FaultWithoutEffect { fault, counted, at } => {
-                write!(f, "`{fault}`, injected at {at:.3} s, did nothing ({counted}: 0)")
-            }
-            Self::GoalNotReached { goal } => write!(f, "the run never reached `{goal}`"),
-            Self::NothingChecked { what } => f.write_str(what),
-            Self::Crashed { message } => f.write_str(message),
-            Self::Undecided { steps, unknown, operation } => write!(
-                f,
-                "after {steps} steps no placing of {unknown} unknown outcomes was found that explains {operation}, nor was \
-                 it shown that there is none; raise the bound or shorten the run"
-            ),
-            Self::BudgetExhausted { what } => f.write_str(what),
-            _ => Ok(()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use stormglass::base::planted::{Bug, plant};
 use stormglass::base::{self, HostId, ProcessId, Seed, SimTime, lock};
 use stormglass::oracle::history::{Content, Operation};
 use stormglass::oracle::judge::ORACLES;
@@ -333,6 +334,26 @@ fn a_block_is_written_to_another_worker_and_an_unreachable_one_is_an_error_not_z
     cache.kill(cache.workers[1]);
     let failed = cache.fuse(|fuse| async move { put(&fuse, "g", 5).await.err() });
     assert_eq!(failed, Some(Errno::EIO));
+}
+
+#[test]
+fn a_listing_is_no_reason_to_read_what_is_gone_or_zeros() {
+    let read = |bug: Option<Bug>| {
+        let _plant = plant(bug.as_slice()).unwrap();
+        Cache::new(4).fuse(|fuse| async move {
+            let client = FileSystemClient::new(ClientOptions::new(masters()));
+            let other = Fuse::new(Arc::new(client), Arc::new(WebStore::new(web())), fuse_options());
+            put(&fuse, "f", 3 * BLOCK).await.unwrap();
+            fuse.readdir(NodeId::ROOT).await.unwrap();
+            other.unlink(NodeId::ROOT, "f").await.unwrap();
+            put(&other, "f", BLOCK).await.unwrap();
+            let open = fuse.open(fuse.node("/f").unwrap(), libc::O_RDONLY).await.unwrap();
+            let data = fuse.read(open.handle, 0, u64::MAX).await.unwrap();
+            (data.len() as u64, data.iter().rev().take_while(|byte| **byte == 0).count() as u64 >= BLOCK)
+        })
+    };
+    assert_eq!(read(None), (BLOCK, false));
+    assert_eq!(read(Some(Bug::ListingNotRevalidated)), (3 * BLOCK, true), "planted (J-01)");
 }
 
 /// The load of a storm; its clients can be started again.

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service};
 use kube::core::params::{DeleteParams, ListParams};
 use serde_json::json;
+use stormglass::base::planted::{Bug, plant};
 use stormglass::base::{Seed, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
 use stormglass::kube::client::{Client, Patch};
@@ -290,4 +291,85 @@ fn a_runtime_goes_with_all_that_was_installed_and_its_ports_come_back() {
         let config: ConfigMap = client.get("default", "hbase-config").await.unwrap();
         assert!(config.data.unwrap()["ALLUXIO_JAVA_OPTS"].contains("-Dalluxio.master.rpc.port=20000"));
     });
+}
+
+/// Tells a story with and without a bug, in a cluster whose runtime has come up; gives what it ended with.
+fn twice<T, F>(bug: Bug, story: impl Fn(Client, Arc<Cache>) -> F + Copy + Send + 'static) -> (T, T)
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let once = |bugs: &[Bug]| {
+        let _plant = plant(bugs).unwrap();
+        let out = Arc::new(Mutex::new(None));
+        let told = out.clone();
+        tell(Profile::V1_0, move |client, cache| async move {
+            let end = story(client, cache).await;
+            *lock(&told) = Some(end);
+        });
+        lock(&out).take().unwrap()
+    };
+    (once(&[]), once(&[bug]))
+}
+
+async fn come_up(client: &Client) {
+    client.create(&hbase()).await.unwrap();
+    client.create::<AlluxioRuntime>(&object(of_the_document("AlluxioRuntime", 2, 1))).await.unwrap();
+    sleep(200 * SECOND).await;
+}
+
+#[test]
+fn a_planted_controller_does_not_mount_again_after_a_restart_of_the_master() {
+    let mounts = twice(Bug::MountsOnlyInSetup, |client, cache| async move {
+        come_up(&client).await;
+        lock(&cache.mounts).clear();
+        let pod = json!({
+            "metadata": { "name": "hbase-master-0", "namespace": "default" },
+            "spec": { "containers": [{ "name": "alluxio-master", "image": "i" }] },
+        });
+        client.create::<Pod>(&object(pod)).await.unwrap();
+        let pod: Pod = client.get("default", "hbase-master-0").await.unwrap();
+        let started = json!({ "running": { "startedAt": pod.metadata.creation_timestamp } });
+        let row = json!({ "name": "alluxio-master", "image": "i", "imageID": "", "ready": true, "restartCount": 1, "state": started });
+        status(&client, &pod, json!({ "containerStatuses": [row] })).await;
+        sleep(95 * SECOND).await;
+        lock(&cache.mounts).len()
+    });
+    assert_eq!(mounts, (1, 0), "F-01");
+}
+
+#[test]
+fn a_planted_controller_does_not_write_that_a_set_is_gone() {
+    let phases = twice(Bug::StatusWriteSkipped, |client, _| async move {
+        come_up(&client).await;
+        client.delete::<StatefulSet>("default", "hbase-master", &DeleteParams::default()).await.unwrap();
+        sleep(110 * SECOND).await;
+        let status = client.get::<AlluxioRuntime>("default", "hbase").await.unwrap().status.unwrap();
+        (row(&client, "hbase").await.0, status.master_phase)
+    });
+    let failed = (DatasetPhase::Failed, RuntimePhase::NotReady);
+    assert_eq!(phases, (failed, (DatasetPhase::Bound, RuntimePhase::Ready)), "F-03");
+}
+
+#[test]
+fn a_planted_controller_takes_half_an_installation_for_a_whole_one() {
+    let phases = twice(Bug::HalfInstallTakenForWhole, |client, _| async move {
+        let values = json!({ "metadata": { "name": "hbase-alluxio-values", "namespace": "default" } });
+        client.create::<ConfigMap>(&object(values)).await.unwrap();
+        come_up(&client).await;
+        row(&client, "hbase").await.0
+    });
+    assert_eq!(phases, (DatasetPhase::Bound, DatasetPhase::NotBound), "F-17");
+}
+
+#[test]
+fn a_planted_controller_forgets_a_runtime_that_came_before_its_dataset() {
+    let phases = twice(Bug::RuntimeNotAskedAgain, |client, _| async move {
+        client.create::<AlluxioRuntime>(&object(of_the_document("AlluxioRuntime", 2, 3))).await.unwrap();
+        sleep(20 * SECOND).await;
+        client.create(&hbase()).await.unwrap();
+        sleep(200 * SECOND).await;
+        row(&client, "hbase").await.0
+    });
+    assert_eq!(phases, (DatasetPhase::Bound, DatasetPhase::NotBound), "F-25");
 }

@@ -18,13 +18,14 @@ use super::matching::{SELECTED_NODE, ZONE, class_of, requested};
 use super::provision::{NoZone, to_delete, volume, volume_name_for, wanted, zone};
 use super::wake::{Wake, by_key, by_name};
 use crate::base::SimTime;
+use crate::base::planted::{Bug, planted};
 use crate::kube::client::{ApiError, Client, Informer, Patch};
 use crate::kube::clock::time_now;
 use crate::kube::scheduler::queue::backoff;
 use crate::kube::scheduler::tell::Teller;
 use crate::rt::chan::mpsc;
 use crate::rt::task::spawn;
-use crate::rt::time::Instant;
+use crate::rt::time::{Instant, sleep};
 
 /// The driver's numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -290,6 +291,12 @@ impl Hands {
         if attachment_work(&attachment, &self.config) != Some(Work::Detach(name.into())) {
             return Ok(());
         }
+        let early = planted(Bug::DanglingAttachment);
+        if early {
+            self.let_go(name, &attachment).await?;
+            // The detach waits for its turn.
+            sleep(self.config.retry_initial * 5).await;
+        }
         if let Some(handle) = self.handle_of(&attachment).await? {
             let node = attachment.spec.node_name.clone();
             if let Err(error) = self.cloud.detach(handle, node).await {
@@ -300,10 +307,15 @@ impl Hands {
                 return Err(error.into());
             }
         }
+        if early { Ok(()) } else { self.let_go(name, &attachment).await }
+    }
+
+    /// Nothing holds the attachment back any more.
+    async fn let_go(&self, name: &str, attachment: &VolumeAttachment) -> Result<(), Failure> {
         let own = self.config.finalizer();
-        let rest: Vec<String> =
-            attachment.metadata.finalizers.into_iter().flatten().filter(|finalizer| *finalizer != own).collect();
-        let version = attachment.metadata.resource_version;
+        let held = attachment.metadata.finalizers.iter().flatten();
+        let rest: Vec<&String> = held.filter(|finalizer| **finalizer != own).collect();
+        let version = &attachment.metadata.resource_version;
         let patch = Patch::Merge(json!({ "metadata": { "finalizers": rest, "resourceVersion": version } }));
         self.client.patch::<VolumeAttachment>("", name, &patch).await?;
         Ok(())

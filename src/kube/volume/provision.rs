@@ -19,6 +19,7 @@ use super::matching::{
     PROVISIONED_BY, SELECTED_NODE, STORAGE_PROVISIONER, allowed_topology, class_of, note, volume_name,
     waits_for_consumer,
 };
+use crate::base::planted::{Bug, planted};
 
 /// Whether `driver` shall make a volume for the claim now.
 pub fn wanted(claim: &PersistentVolumeClaim, classes: &BTreeMap<String, Arc<StorageClass>>, driver: &str) -> bool {
@@ -52,7 +53,7 @@ pub fn zone(
     key: &str,
 ) -> Result<String, NoZone> {
     let of = |node: &Node| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
-    if let Some(selected) = note(claim, SELECTED_NODE) {
+    if let Some(selected) = note(claim, SELECTED_NODE).filter(|_| !planted(Bug::ProvisionerIgnoresNode)) {
         let node = nodes.get(selected).ok_or_else(|| NoZone::NoNode(selected.into()))?;
         return of(node).ok_or_else(|| NoZone::NoLabel(selected.into()));
     }

@@ -50,6 +50,7 @@ impl Story<'_> {
             final_tree: self.final_tree.clone(),
             under_store: self.workload.recorder().under_store(),
             damage: self.faults.damage.clone(),
+            cluster: None,
             faults: self.faults.effects(&self.lab),
             goals: self.goals.clone(),
             healed: self.healed,

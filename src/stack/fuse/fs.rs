@@ -17,6 +17,7 @@ use super::reader::{Piece, Reader};
 use super::workers::Workers;
 use super::writer::Writer;
 use crate::base::lock;
+use crate::base::planted::{Bug, planted};
 use crate::rt::time::{Duration, Instant};
 use crate::stack::client::FileSystemClient;
 use crate::stack::ufs::UnderStore;
@@ -214,7 +215,12 @@ impl Fuse {
             self.change(&[&path], Change::Delete { path: path.clone(), recursive: false }).await?;
             return self.create_at(path).await;
         }
-        let (info, blocks) = self.data.client.blocks(&path, self.deadline()).await?;
+        let (mut info, blocks) = self.data.client.blocks(&path, self.deadline()).await?;
+        if planted(Bug::ListingNotRevalidated)
+            && let Some(listed) = lock(&self.attrs).get(&path, Instant::now()).filter(|listed| listed.completed)
+        {
+            info = listed.clone();
+        }
         let reader = Reader::new(path, info.clone(), blocks)?;
         let handle = lock(&self.handles).insert(Open::Read(Arc::new(reader)))?;
         Ok(Opened { handle, info })

@@ -8,6 +8,7 @@ use k8s_openapi::api::storage::v1::VolumeAttachment;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stormglass::base::SimTime;
+use stormglass::base::planted::{Bug, plant};
 use stormglass::kube::volume::attach_detach::{
     Action, AttachDetach, AttachDetachConfig, View, attachment_name, pod_is_done, unique_name,
 };
@@ -250,6 +251,41 @@ fn failures_are_retried_with_backoff() {
         now = due;
     }
     assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 122_000, 122_000]);
+}
+
+/// Whether the disk of a pod that was deleted or has ended gets to another node: while its node uses it, and then.
+fn moves(bug: Option<Bug>, change: impl FnOnce(&mut Stage)) -> [bool; 2] {
+    let _plant = plant(bug.as_slice()).unwrap();
+    let mut stage = Stage::new(AttachDetachConfig::default());
+    stage.run_pod("m", "a");
+    stage.settle();
+    stage.in_use("a", true);
+    change(&mut stage);
+    stage.run_pod("n", "b");
+    [true, false].map(|used| {
+        stage.in_use("a", used);
+        stage.settle();
+        stage.attached() == ["b"]
+    })
+}
+
+#[test]
+fn a_planted_controller_takes_a_disk_that_is_in_use() {
+    for (bug, want) in [(None, [false, true]), (Some(Bug::DetachIgnoresUse), [true, true])] {
+        assert_eq!(moves(bug, |stage| stage.drop_pod("m")), want, "{bug:?} (K-04)");
+    }
+}
+
+#[test]
+fn a_planted_controller_leaves_a_disk_to_a_pod_that_has_ended() {
+    let ends = |stage: &mut Stage| {
+        let ended = json!({ "status": { "phase": "Succeeded" } });
+        let pod = stage.view.pods.get_mut(&("default".to_string(), "m".to_string())).unwrap();
+        *pod = Arc::new(of(over(serde_json::to_value(&**pod).unwrap(), ended)));
+    };
+    for (bug, want) in [(None, [false, true]), (Some(Bug::FinishedPodKeepsDisk), [false, false])] {
+        assert_eq!(moves(bug, ends), want, "{bug:?} (K-17)");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use stormglass::base::planted::{Bug, plant};
 use stormglass::kube::volume::binder::{Known, Step, sync_claim, sync_volume};
 use stormglass::kube::volume::matching::{STORAGE_PROVISIONER, claim_ref, is_bound, volume_name};
 use stormglass::kube::volume::provision::{NoZone, to_delete, volume as made_for, wanted, zone};
@@ -170,6 +171,12 @@ fn a_volume_is_made_where_it_can_be_used() {
     assert_eq!(zone(&placed, &class("disk", true), &nodes, key).as_deref(), Ok("b"));
     let gone = zone(&claim("data", "disk", selected("z9")), &class("disk", true), &nodes, key);
     assert_eq!(gone, Err(NoZone::NoNode("z9".into())));
+
+    // Planted (K-10): as if the claim were immediate.
+    let by_name = zone(&claim("data", "disk", asked(json!({}))), &class("disk", true), &nodes, key);
+    let elsewhere = nodes.keys().find(|node| by_name.as_ref().is_ok_and(|zone| !node.starts_with(zone))).unwrap();
+    let _plant = plant(&[Bug::ProvisionerIgnoresNode]).unwrap();
+    assert_eq!(zone(&claim("data", "disk", selected(elsewhere)), &class("disk", true), &nodes, key), by_name);
 
     // What is made is bound to its claim from the start, and goes with it.
     let made = made_for(&placed, &class("disk", true), "disk.csi", "d-1", (key, "b"));

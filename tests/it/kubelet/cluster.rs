@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
 use kube::core::params::{DeleteParams, ListParams};
 use serde_json::json;
-use stormglass::base::{HostId, Seed, SimTime, lock};
+use stormglass::base::planted::{Bug, plant};
+use stormglass::base::{HostId, ProcessId, Seed, SimTime, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
 use stormglass::kube::client::{Client, Patch};
 use stormglass::kube::csi::disk::{DISK_DRIVER, DiskDriver};
@@ -34,8 +35,11 @@ const ZONES: [&str; 3] = ["zone-a", "zone-a", "zone-b"];
 
 struct Cluster {
     lab: Lab,
+    master: HostId,
     user: HostId,
     machines: Vec<Double>,
+    cloud: Arc<Mutex<Option<Arc<MemoryCloud>>>>,
+    controllers: Option<ProcessId>,
     /// Keeps the nodes up.
     _shutdown: watch::Sender<bool>,
 }
@@ -50,21 +54,6 @@ impl Cluster {
         let server = ApiServer::new(Kinds::builtin(), ApiServerConfig::default(), Seed(seed));
         let program = server.run(SocketAddr::from(([10, 0, 0, 100], 6443)));
         lab.world.start(master, "kube-apiserver", Box::pin(async move { program.await.unwrap() })).unwrap();
-        let there = machines.clone();
-        let control = async move {
-            let cloud = Arc::new(MemoryCloud::new(CloudTimes::default()));
-            for (n, machine) in there.iter().enumerate() {
-                cloud.with(|disks, _| disks.add_machine(&format!("node-{n}"), ZONES[n]));
-                machine.in_cloud(cloud.clone(), &format!("node-{n}"));
-            }
-            let client = Client::new(API);
-            spawn("scheduler", scheduler::run(client.clone(), SchedulerConfig::default()));
-            spawn("binder", volume::bind_loop::run(client.clone()));
-            spawn("attach", volume::attach_detach::run(client.clone(), AttachDetachConfig::default()));
-            volume::driver::run(client, cloud, DriverConfig { name: DISK_DRIVER.into(), ..DriverConfig::default() })
-                .await;
-        };
-        lab.world.start(master, "controllers", Box::pin(control)).unwrap();
         let shutdown = watch::channel(false).0;
         for (n, machine) in machines.iter().enumerate() {
             let host = lab.world.add_host(&format!("node-{n}"), [10, 0, 0, n as u8].into());
@@ -78,9 +67,30 @@ impl Cluster {
             };
             lab.world.start(host, "kubelet", Box::pin(program)).unwrap();
         }
-        let cluster = Self { lab, user, machines, _shutdown: shutdown };
+        let mut cluster =
+            Self { lab, master, user, machines, cloud: Arc::default(), controllers: None, _shutdown: shutdown };
+        cluster.start_controllers();
         cluster.run_for(5);
         cluster
+    }
+
+    /// Scheduler, volume controllers and the driver of disks, as one process. The cloud outlives it.
+    fn start_controllers(&mut self) {
+        let (machines, kept) = (self.machines.clone(), self.cloud.clone());
+        let control = async move {
+            let cloud = lock(&kept).get_or_insert_with(|| Arc::new(MemoryCloud::new(CloudTimes::default()))).clone();
+            for (n, machine) in machines.iter().enumerate() {
+                cloud.with(|disks, _| disks.add_machine(&format!("node-{n}"), ZONES[n]));
+                machine.in_cloud(cloud.clone(), &format!("node-{n}"));
+            }
+            let client = Client::new(API);
+            spawn("scheduler", scheduler::run(client.clone(), SchedulerConfig::default()));
+            spawn("binder", volume::bind_loop::run(client.clone()));
+            spawn("attach", volume::attach_detach::run(client.clone(), AttachDetachConfig::default()));
+            volume::driver::run(client, cloud, DriverConfig { name: DISK_DRIVER.into(), ..DriverConfig::default() })
+                .await;
+        };
+        self.controllers = Some(self.lab.world.start(self.master, "controllers", Box::pin(control)).unwrap());
     }
 
     fn run_for(&self, seconds: u64) {
@@ -105,6 +115,26 @@ impl Cluster {
 
     fn pod(&self) -> Option<Pod> {
         self.ask(|client| async move { client.find::<Pod>("default", "m-0").await.unwrap() })
+    }
+
+    /// A class of zonal disks and a claim.
+    fn make_claim(&self) {
+        self.ask(|client| async move {
+            let class: StorageClass = serde_json::from_value(json!({
+                "metadata": {"name": "disk"}, "provisioner": DISK_DRIVER, "volumeBindingMode": "WaitForFirstConsumer",
+            }))
+            .unwrap();
+            client.create(&class).await.unwrap();
+            let claim: PersistentVolumeClaim = serde_json::from_value(json!({
+                "metadata": {"name": "meta", "namespace": "default"},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"], "storageClassName": "disk",
+                    "resources": {"requests": {"storage": "20Gi"}},
+                },
+            }))
+            .unwrap();
+            client.create(&claim).await.unwrap();
+        });
     }
 
     /// As its StatefulSet would.
@@ -160,22 +190,7 @@ impl Cluster {
 fn a_pod_moves_within_its_zone_and_takes_its_disk_along() {
     for seed in 0..3 {
         let cluster = Cluster::new(seed);
-        cluster.ask(|client| async move {
-            let class: StorageClass = serde_json::from_value(json!({
-                "metadata": {"name": "disk"}, "provisioner": DISK_DRIVER, "volumeBindingMode": "WaitForFirstConsumer",
-            }))
-            .unwrap();
-            client.create(&class).await.unwrap();
-            let claim: PersistentVolumeClaim = serde_json::from_value(json!({
-                "metadata": {"name": "meta", "namespace": "default"},
-                "spec": {
-                    "accessModes": ["ReadWriteOnce"], "storageClassName": "disk",
-                    "resources": {"requests": {"storage": "20Gi"}},
-                },
-            }))
-            .unwrap();
-            client.create(&claim).await.unwrap();
-        });
+        cluster.make_claim();
         // Only zone-a at first, so that there is another node to move to.
         cluster.taint(2);
         cluster.create();
@@ -203,4 +218,43 @@ fn a_pod_moves_within_its_zone_and_takes_its_disk_along() {
         assert_eq!((phase(&pod), pod.spec.as_ref().unwrap().node_name.as_deref()), ("Pending", None));
         assert!(cluster.lab.world.world_now() < SimTime::from_secs(600));
     }
+}
+
+/// The controllers die while the disk of a deleted pod is being detached, and come back: where the pod runs in the end.
+fn crash_in_detach(bugs: &[Bug]) -> Option<usize> {
+    let _plant = plant(bugs).unwrap();
+    let mut cluster = Cluster::new(1);
+    cluster.make_claim();
+    cluster.taint(2);
+    cluster.create();
+    cluster.run_for(60);
+    let (first, _) = cluster.runs_on();
+    cluster.taint(first);
+    cluster
+        .ask(|client| async move { client.delete::<Pod>("default", "m-0", &DeleteParams::default()).await.unwrap() });
+    let attached = |cluster: &Cluster| {
+        let all = cluster
+            .ask(|client| async move { client.list::<VolumeAttachment>("", &ListParams::default()).await.unwrap() });
+        all.items.iter().any(|attachment| attachment.metadata.deletion_timestamp.is_none())
+    };
+    for _ in 0..60 {
+        if !attached(&cluster) {
+            break;
+        }
+    }
+    cluster.lab.world.kill(cluster.controllers.take().unwrap());
+    cluster.run_for(10);
+    cluster.start_controllers();
+    cluster.create();
+    cluster.run_for(300);
+    let pod = cluster.pod().unwrap();
+    let node = pod.spec.as_ref().unwrap().node_name.as_ref().unwrap();
+    assert_eq!(*node, format!("node-{}", 1 - first));
+    (phase(&pod) == "Running").then(|| 1 - first)
+}
+
+#[test]
+fn a_detach_that_was_cut_off_is_done_after_a_restart() {
+    assert!(crash_in_detach(&[]).is_some());
+    assert_eq!(crash_in_detach(&[Bug::DanglingAttachment]), None, "K-05: the cloud still has it where it was");
 }

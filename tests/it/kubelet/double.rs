@@ -56,6 +56,8 @@ struct State {
     cloud: Option<(Arc<MemoryCloud>, String)>,
     files: BTreeMap<String, BTreeMap<String, FileBytes>>,
     dirs: BTreeSet<String>,
+    /// Is unmounted right after the next look at the table.
+    race: Option<String>,
     next: u32,
 }
 
@@ -107,6 +109,16 @@ impl Double {
     /// Devices are those that the cloud has attached to `machine`.
     pub fn in_cloud(&self, cloud: Arc<MemoryCloud>, machine: &str) {
         lock(&self.state).cloud = Some((cloud, machine.into()));
+    }
+
+    /// Changes the mount table, as the kernel or another program would.
+    pub fn kernel<R>(&self, change: impl FnOnce(&mut MountTable) -> R) -> R {
+        change(&mut lock(&self.state).table)
+    }
+
+    /// Unmounts `target` as soon as somebody has looked at the mount table.
+    pub fn unmount_after_a_look(&self, target: &str) {
+        lock(&self.state).race = Some(target.into());
     }
 
     pub fn table(&self) -> MountTable {
@@ -344,9 +356,13 @@ impl ContainerRuntime for Double {
 impl VolumeHost for Double {
     fn mounts(&self) -> Mounted<'_, Vec<(Mount, bool)>> {
         Box::pin(async {
-            let state = lock(&self.state);
+            let mut state = lock(&self.state);
             let table = &state.table;
-            Ok(table.mounts().iter().map(|m| (m.clone(), table.answers(&m.place.fs))).collect())
+            let seen = table.mounts().iter().map(|m| (m.clone(), table.answers(&m.place.fs))).collect();
+            if let Some(target) = state.race.take() {
+                state.table.unmount(&target)?;
+            }
+            Ok(seen)
         })
     }
 

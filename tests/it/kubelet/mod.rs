@@ -5,6 +5,8 @@ mod double;
 
 mod cluster;
 
+mod fuse;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

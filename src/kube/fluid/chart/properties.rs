@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::blueprint::{Blueprint, Part};
 use super::pods::{metadata, tier_dir};
+use crate::base::planted::{Bug, planted};
 use crate::kube::fluid::api::MediumType;
 use crate::kube::fluid::flavor::Flavor;
 
@@ -71,12 +72,13 @@ fn common(b: &Blueprint) -> Properties {
     let mut all = Properties::new();
     let mut set = |name: &str, value: String| all.insert(format!("{prefix}{name}"), value);
     // PR #3281: left at its default, three masters were three clusters of one.
-    set("master.journal.type", if b.embedded() { "EMBEDDED" } else { "UFS" }.into());
+    let embedded = b.embedded() && !planted(Bug::JournalLeftLocal);
+    set("master.journal.type", if embedded { "EMBEDDED" } else { "UFS" }.into());
     set("master.journal.folder", JOURNAL.into());
     set("master.rpc.port", b.ports.master_rpc.to_string());
     set("master.web.port", b.ports.master_web.to_string());
     set("master.rpc.addresses", addresses(b, b.ports.master_rpc));
-    if b.embedded() {
+    if embedded {
         set("master.embedded.journal.port", b.ports.master_embedded.to_string());
         set("master.embedded.journal.addresses", addresses(b, b.ports.master_embedded));
     }

@@ -146,6 +146,14 @@ fn three_masters_are_one_group_and_one_is_alone() {
 }
 
 #[test]
+fn the_planted_default_makes_three_clusters_of_three_masters() {
+    use crate::base::planted::{Bug, plant};
+    let Ok(_plant) = plant(&[Bug::JournalLeftLocal]) else { return };
+    let options = config(&alluxio())["ALLUXIO_JAVA_OPTS"].to_string();
+    assert!(options.contains("-Dalluxio.master.journal.type=UFS") && !options.contains("embedded"), "{options}");
+}
+
+#[test]
 fn jindo_keeps_its_metadata_on_the_cache_unless_told_otherwise() {
     let file = |b: &Blueprint| config(b)["jindofsx.cfg"].as_str().unwrap_or("").to_string();
     let volume = file(&jindo(on_the_volume()));

@@ -5,6 +5,7 @@ use kube::Resource;
 use serde_json::json;
 
 use super::{Controller, RoundError, RuntimeKind};
+use crate::base::planted::{Bug, planted};
 use crate::kube::client::{EventType, Patch};
 use crate::kube::fluid::api::{Dataset, is_dns1035};
 use crate::kube::fluid::conditions;
@@ -33,7 +34,7 @@ impl<K: RuntimeKind> Controller<K> {
         let Some(dataset) = self.client.find::<Dataset>(&key.namespace, &key.name).await? else {
             let message = format!("the dataset {key} is not found");
             self.events.event(&runtime, EventType::Warning, "ErrorProcessRuntimeReason", &message);
-            return Ok(Some(self.config.retry_no_dataset));
+            return Ok((!planted(Bug::RuntimeNotAskedAgain)).then_some(self.config.retry_no_dataset));
         };
         self.adopt(&runtime, &dataset).await?;
         let bound = dataset.status.as_ref().map_or(&[][..], |status| &status.runtimes);

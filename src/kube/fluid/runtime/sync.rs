@@ -13,6 +13,7 @@ use super::mounts::outdated;
 use super::row::cache_states;
 use super::{Controller, RoundError, RuntimeKind};
 use crate::base::ByteSize;
+use crate::base::planted::{Bug, planted};
 use crate::kube::fluid::api::{CALCULATING, Dataset, DatasetPhase};
 use crate::kube::fluid::chart::Blueprint;
 use crate::kube::kind::ObjectKey;
@@ -67,6 +68,9 @@ impl<K: RuntimeKind> Controller<K> {
 
     async fn check_health(&self, key: &ObjectKey, b: &Blueprint) -> Result<(), RoundError> {
         let health = judge(b.profile.health, self.masters(b).await?, self.workers(b).await?);
+        if let Some(error) = health.error.clone().filter(|_| planted(Bug::StatusWriteSkipped)) {
+            return Err(RoundError::Unhealthy(error));
+        }
         if health.error.is_some() {
             self.update_phases(key, b).await?;
         }
@@ -96,7 +100,8 @@ impl<K: RuntimeKind> Controller<K> {
         let pod: Option<Pod> = self.client.find(&master.namespace, &master.name).await?;
         let started = pod.as_ref().and_then(|pod| started(pod, &master.container));
         let mounted = status.mount_time.as_ref().map(|time| time.0);
-        if !outdated(mounted, started) && status.mounts == dataset.spec.mounts {
+        let began_anew = outdated(mounted, started) && !planted(Bug::MountsOnlyInSetup);
+        if !began_anew && status.mounts == dataset.spec.mounts {
             return Ok(());
         }
         self.update_dataset(key, |status| status.phase = DatasetPhase::Updating).await?;

@@ -13,6 +13,7 @@ use k8s_openapi::api::storage::v1::VolumeAttachment;
 use super::AttachDetachConfig;
 use super::view::{Needed, Place, View, attachment_name, multi_attach, unique_name};
 use crate::base::SimTime;
+use crate::base::planted::{Bug, planted};
 
 /// What the controller does.
 #[derive(Debug, Clone)]
@@ -195,7 +196,7 @@ impl AttachDetach {
         let late = since + self.config.unmount_wait_max;
         let may_force = !view.is_healthy(node) || self.config.force_detach_healthy;
         let timed_out = now >= late && may_force && !self.config.force_detach_disabled;
-        let forced = timed_out || view.is_out_of_service(node);
+        let forced = timed_out || view.is_out_of_service(node) || planted(Bug::DetachIgnoresUse);
         let in_use = self.in_use.get(node).is_some_and(|used| used.contains(&unique));
         if in_use && !forced {
             if now < late {
