@@ -9,8 +9,8 @@ use std::ops::Range;
 use super::Cluster;
 use crate::kube::csi::mount::is_within;
 use crate::stack::wire::BlockId;
-use crate::stack::worker::store::format::{HEADER_BYTES, inspect};
 use crate::stack::worker::store::block_named;
+use crate::stack::worker::store::format::{HEADER_BYTES, inspect};
 use crate::world::disk::{DiskId, FileSystem};
 use crate::world::lab::Lab;
 

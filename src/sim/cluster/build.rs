@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Cluster, Member, Programs};
 use crate::base::time::nanos;
 use crate::base::{HostId, Seed, Stream};
+use crate::sim::kubernetes::{Ground, Kubernetes};
 use crate::sim::scenario::target::Role;
 use crate::sim::scenario::{self, PlannedHost, Scenario};
-use crate::sim::kubernetes::{Ground, Kubernetes};
 use crate::stack::worker::store::blocks_dir;
 use crate::world::disk::{DiskConfig, DiskId, Timing};
 use crate::world::engine::{Burst, Clock, Latency, LinkRule, Ratio};
@@ -51,6 +51,8 @@ pub(super) fn address(role: Role, index: u32, moves: u32) -> Ipv4Addr {
         Role::Worker => 2,
         Role::Fuse => 3,
         Role::UnderStore => 9,
+        // Theirs are given by Kubernetes.
+        Role::Node | Role::Control => 10,
     };
     let net = net + 20 * (moves % 12) as u8;
     Ipv4Addr::new(10, net, (index / 250) as u8, (index % 250) as u8 + 1)

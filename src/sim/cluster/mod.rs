@@ -18,11 +18,12 @@ use build::address;
 pub use build::{build, burst, latency, ratio};
 pub use member::{Life, Member};
 pub use programs::{
-    JOURNAL_PORT, MASTER_PORT, Programs, WORKER_PORT, client_options, master_config, url_path, web_options, worker_tuning,
+    JOURNAL_PORT, MASTER_PORT, Programs, WORKER_PORT, client_options, master_config, url_path, web_options,
+    worker_tuning,
 };
 
 use crate::base::{HostId, SimTime};
-use crate::sim::kubernetes::Kubernetes;
+use crate::sim::kubernetes::{Component, Kubernetes};
 use crate::sim::scenario::target::Role;
 use crate::stack::observe::{MasterFacts, Observer};
 use crate::world::lab::Lab;
@@ -83,7 +84,13 @@ impl Cluster {
     /// member is Kubernetes' to start.
     fn power_on(&mut self, lab: &Lab, index: usize) -> bool {
         let host = self.members[index].host;
+        let role = self.members[index].plan.role;
         let Some(kubernetes) = &mut self.kubernetes else { return false };
+        if role == Role::Control {
+            kubernetes.start_component(lab, Component::ALL[self.members[index].plan.index as usize]);
+            self.changes += 1;
+            return true;
+        }
         let Some(node) = kubernetes.node_on(host) else { return false };
         kubernetes.power_on(lab, node);
         for member in self.members.iter_mut().filter(|member| member.host == host && member.life == Life::Dark) {
@@ -234,6 +241,8 @@ impl Cluster {
             Role::Worker => "worker",
             Role::Fuse => "fuse",
             Role::UnderStore => "under-store",
+            Role::Node => "kubelet",
+            Role::Control => "control plane",
             Role::Master if !member.running() => "follower",
             Role::Master => match member.observer.look(|facts| facts.role) {
                 Raft::Leader => "leader",
@@ -253,7 +262,7 @@ impl Cluster {
                 let late = match self.members[i].plan.role {
                     Role::UnderStore => 0,
                     Role::Master => jitter.range(0..=2_000),
-                    Role::Worker | Role::Fuse => jitter.range(1_000..=3_000),
+                    Role::Worker | Role::Fuse | Role::Node | Role::Control => jitter.range(1_000..=3_000),
                 };
                 (SimTime::from_millis(late), i)
             })

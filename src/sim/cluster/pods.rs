@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Life, Member};
 use crate::base::HostId;
-use crate::sim::kubernetes::{Kubernetes, Node, Part, Seen};
+use crate::sim::kubernetes::{Component, Kubernetes, Node, Part, Seen};
 use crate::sim::scenario::PlannedHost;
 use crate::sim::scenario::target::Role;
 use crate::stack::observe::Observer;
@@ -14,11 +14,14 @@ use crate::world::lab::Lab;
 impl Kubernetes {
     /// Where a member stands before its pod is anywhere; none for one that is outside of the cluster.
     pub fn place(&self, plan: &PlannedHost) -> Option<(HostId, Ipv4Addr)> {
-        if plan.role == Role::UnderStore {
-            return None;
+        match plan.role {
+            Role::UnderStore => None,
+            Role::Control => Some(self.plane_host),
+            Role::Master | Role::Worker | Role::Fuse | Role::Node => {
+                let node = self.nodes.get(plan.index as usize % self.nodes.len().max(1))?;
+                Some((node.machine.id.host, node.machine.id.ip))
+            }
         }
-        let node = self.nodes.get(plan.index as usize % self.nodes.len().max(1))?;
-        Some((node.machine.id.host, node.machine.id.ip))
     }
 
     /// The container that is the member's program now.
@@ -31,7 +34,7 @@ impl Kubernetes {
                 let node = self.nodes.get(member.plan.index as usize)?;
                 node.running(|_| true, |part| matches!(part, Part::Fuse)).map(|seen| (node, seen))
             }
-            Role::UnderStore => None,
+            Role::UnderStore | Role::Node | Role::Control => None,
         }
     }
 
@@ -50,16 +53,32 @@ impl Kubernetes {
 
 /// Takes over what the member's pod has come to. Gives whether anything changed.
 pub(super) fn follow(member: &mut Member, kubernetes: &Kubernetes, lab: &Lab) -> bool {
-    if member.plan.role == Role::UnderStore {
-        return false;
+    let process = match member.plan.role {
+        Role::UnderStore => return false,
+        Role::Node => kubernetes.nodes.get(member.plan.index as usize).and_then(|node| node.kubelet),
+        Role::Control => kubernetes.components.get(&Component::ALL[member.plan.index as usize]).copied(),
+        Role::Master | Role::Worker | Role::Fuse => return follow_pod(member, kubernetes, lab),
+    };
+    match process.filter(|process| lab.world.running(*process)) {
+        None => stop(member, kubernetes, lab),
+        Some(process) if member.process == Some(process) && member.running() => false,
+        Some(process) => {
+            member.process = Some(process);
+            member.life = Life::Up;
+            member.incarnation += 1;
+            true
+        }
     }
+}
+
+fn follow_pod(member: &mut Member, kubernetes: &Kubernetes, lab: &Lab) -> bool {
     let Some((node, seen)) = kubernetes.of(member).filter(|(_, seen)| seen.process.is_some()) else {
         return stop(member, kubernetes, lab);
     };
     if let Part::Worker(store) = &seen.part {
         member.store = store.get().cloned().unwrap_or_default();
     }
-    if member.container.as_deref() == Some(&seen.id) {
+    if member.container.as_deref() == Some(&seen.id) && member.running() {
         return false;
     }
     member.guests.drain(..).for_each(|guest| lab.world.kill(guest));

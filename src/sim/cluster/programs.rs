@@ -97,6 +97,8 @@ impl Programs {
             Role::Fuse => Box::pin(async {
                 let _ = signal::terminated().await;
             }),
+            // Kubernetes starts these itself.
+            Role::Node | Role::Control => Box::pin(std::future::ready(())),
             Role::UnderStore => Box::pin(web(self.servers.get(&member.plan.name).cloned(), member.ip)),
         }
     }

@@ -16,13 +16,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
-pub use self::machine::{Container, Machine, Part};
 use self::desk::{Desk, Medium, Order};
 use self::images::Images;
+pub use self::machine::{Container, Machine, Part};
 use self::machine::{Identity, MachineTimes};
 pub use self::node::Node;
-pub use self::plane::{API, Component};
 use self::plane::Plane;
+pub use self::plane::{API, Component};
 use self::probe::ExecProbe;
 use crate::base::{HostId, ProcessId, Seed, lock};
 use crate::kube::apiserver::{ApiServer, ApiServerConfig};
@@ -58,8 +58,8 @@ pub struct Kubernetes {
     machines: Arc<Mutex<BTreeMap<String, Machine>>>,
     desk: Desk,
     plane: Plane,
-    plane_host: (HostId, Ipv4Addr),
-    components: BTreeMap<Component, ProcessId>,
+    pub(crate) plane_host: (HostId, Ipv4Addr),
+    pub(crate) components: BTreeMap<Component, ProcessId>,
     /// The world's disk of each volume.
     volumes: BTreeMap<String, DiskId>,
     /// Where volumes are shown: host, path and handle.

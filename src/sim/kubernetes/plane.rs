@@ -9,6 +9,7 @@ use super::desk::{Desk, Order};
 use super::probe::ExecProbe;
 use crate::kube::apiserver::ApiServer;
 use crate::kube::client::Client;
+use crate::kube::client::Informer;
 use crate::kube::controllers::endpoints::dns::{self, DnsConfig};
 use crate::kube::controllers::endpoints::records::DnsSink;
 use crate::kube::controllers::manager::{self, ControllerManagerConfig};
@@ -21,7 +22,6 @@ use crate::kube::volume::attach_detach::{self, AttachDetachConfig};
 use crate::kube::volume::cloud::MemoryCloud;
 use crate::kube::volume::driver::DriverConfig;
 use crate::kube::volume::{bind_loop, driver};
-use crate::kube::client::Informer;
 use crate::rt::backend::BoxFuture;
 use crate::rt::time::Duration;
 
@@ -125,7 +125,9 @@ impl Plane {
                     }
                 })
             }
-            Component::Scheduler => Box::pin(async { match scheduler::run(client, SchedulerConfig::default()).await {} }),
+            Component::Scheduler => {
+                Box::pin(async { match scheduler::run(client, SchedulerConfig::default()).await {} })
+            }
             Component::ControllerManager => Box::pin(controllers(client)),
             Component::DiskController => {
                 let config = DriverConfig { name: DISK_DRIVER.into(), ..DriverConfig::default() };

@@ -15,8 +15,8 @@ use crate::kube::fluid::probe::{Answer, CacheProbe, Capacity, Content, PodRef, P
 use crate::rt::chan::oneshot;
 use crate::rt::time::{Duration, timeout};
 use crate::stack::client::FileSystemClient;
-use crate::stack::wire::{FsError, TierUsage};
 use crate::stack::wire::master::Change;
+use crate::stack::wire::{FsError, TierUsage};
 
 /// A command is given up after this: Fluid's own limit for most is 30 s to 5 minutes.
 const COMMAND_MAX: Duration = Duration::from_secs(300);
@@ -43,7 +43,9 @@ impl ExecProbe {
             machine.containers(|all| {
                 let same = all.iter().find(|c| {
                     let spec = &c.spec;
-                    c.runs() && spec.pod.name == pod.name && spec.pod.namespace == pod.namespace
+                    c.runs()
+                        && spec.pod.name == pod.name
+                        && spec.pod.namespace == pod.namespace
                         && (spec.name == pod.container || matches!(c.part, Part::Master(_)))
                 })?;
                 Some(Launch {
@@ -134,15 +136,18 @@ async fn count(client: &FileSystemClient) -> Result<Content, FsError> {
 
 impl CacheProbe for ExecProbe {
     fn ready<'a>(&'a self, master: &'a PodRef) -> Answer<'a, ()> {
-        Box::pin(self.run(master, "report", READY_MAX, |client| async move {
-            client.report(client.deadline()).await.map(drop)
-        }))
+        Box::pin(
+            self.run(
+                master,
+                "report",
+                READY_MAX,
+                |client| async move { client.report(client.deadline()).await.map(drop) },
+            ),
+        )
     }
 
     fn mounts<'a>(&'a self, master: &'a PodRef) -> Answer<'a, Vec<String>> {
-        Box::pin(self.run(master, "mount", COMMAND_MAX, |client| async move {
-            mounts(&client).await
-        }))
+        Box::pin(self.run(master, "mount", COMMAND_MAX, |client| async move { mounts(&client).await }))
     }
 
     fn mount<'a>(&'a self, master: &'a PodRef, mount: &'a UnderStoreMount) -> Answer<'a, ()> {

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use super::check::{self, Problem};
 use super::diagnostic::{Diagnostic, closest};
 use super::manifest::ManifestSource;
+use super::runtime::RuntimeManifest;
 use super::yaml::{Document, text_of};
 use super::{Scenario, Spec};
-use super::runtime::RuntimeManifest;
 use crate::kube::fluid::api::{API_VERSION, DatasetSpec, Manifest};
 
 /// Gives the bytes of a file, or why there are none.

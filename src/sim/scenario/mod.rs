@@ -45,13 +45,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Command, CommandLine};
-pub use kubernetes::KubernetesSpec;
-pub use runtime::RuntimeManifest;
 pub use fault::{ConnectFailure, Direction, DiskCall, DnsFailure, Fault};
+pub use kubernetes::KubernetesSpec;
 pub use load::{LoadError, load};
 pub use manifest::ManifestSource;
 pub use params::Parameters;
 pub use planted::Planted;
+pub use runtime::RuntimeManifest;
 pub use step::{Expect, LeaderExpect, Run, ServiceExpect, Step};
 pub use target::{Role, Target, Targets};
 pub use value::{Odds, Span};
@@ -59,6 +59,7 @@ pub use workload::Workload;
 pub use world::{Burst, Latency, Limits, Link, SpanRange, UnderStore};
 
 use crate::kube::fluid::api::{DatasetSpec, Manifest};
+use crate::sim::kubernetes::Component;
 
 /// A scenario file as written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -156,7 +157,7 @@ impl Scenario {
         let pod = |role: Role| match role {
             Role::Master => runtime.flavor().master(name),
             Role::Worker => runtime.flavor().worker(name),
-            Role::Fuse | Role::UnderStore => runtime.flavor().fuse(name),
+            Role::Fuse | Role::UnderStore | Role::Node | Role::Control => runtime.flavor().fuse(name),
         };
         let pods = cluster.into_iter().flat_map(|(role, count)| {
             (0..count).map({
@@ -183,7 +184,21 @@ impl Scenario {
             index,
             node: None,
         }));
+        if self.spec.kubernetes.is_some() {
+            hosts.extend(self.nodes());
+        }
         hosts
+    }
+
+    /// The nodes' kubelets and the programs of the control plane.
+    fn nodes(&self) -> impl Iterator<Item = PlannedHost> {
+        let nodes = self.spec.nodes.iter().map(|name| (Role::Node, name.clone(), Some(name.clone())));
+        let control = Component::ALL.map(|component| (Role::Control, component.name().to_owned(), None));
+        let numbered = |all: Vec<(Role, String, Option<String>)>| {
+            let one = |(index, (role, name, node))| PlannedHost { name, role, index, node };
+            (0..).zip(all).map(one)
+        };
+        numbered(nodes.collect()).chain(numbered(control.to_vec()))
     }
 }
 

@@ -62,7 +62,13 @@ impl Story<'_> {
         let printed = self.kubectl(words, |_| None)?;
         let (took, command) = (self.now().since(at), line.to_owned());
         let screen = Screen {
-            name: command.clone(), command, host: "user".into(), at, took, status: printed.status, text: printed.text,
+            name: command.clone(),
+            command,
+            host: "user".into(),
+            at,
+            took,
+            status: printed.status,
+            text: printed.text,
         };
         self.progress.on_screen(&screen);
         self.outcome.screens.push(screen);

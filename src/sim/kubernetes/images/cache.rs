@@ -26,8 +26,8 @@ use crate::stack::ufs::WebStore;
 use crate::stack::wire::{Medium, WorkerAddress};
 use crate::stack::worker::Worker;
 use crate::stack::worker::config::WorkerConfig;
-use crate::stack::worker::store::{LevelConfig, blocks_dir};
 use crate::stack::worker::store::plan::Level;
+use crate::stack::worker::store::{LevelConfig, blocks_dir};
 
 /// Election timeout of a master that is alone: Alluxio overrides its defaults with 500 ms to 1 s.
 const ALONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(1));
@@ -183,12 +183,7 @@ async fn seat_of(launch: &Launch, flavor: Flavor) -> Result<Seat, String> {
     seat(own, properties.parse("master.rpc.port")?, &rpcs, &journals, dir)
 }
 
-async fn master(
-    images: Arc<Images>,
-    flavor: Flavor,
-    launch: Launch,
-    observer: Arc<Observer>,
-) -> Result<(), String> {
+async fn master(images: Arc<Images>, flavor: Flavor, launch: Launch, observer: Arc<Observer>) -> Result<(), String> {
     let seat = seat_of(&launch, flavor).await?;
     let dir = launch.real(&seat.dir)?;
     let alone = seat.members.len() == 1;

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn sections_of_jindos_file_are_kept_apart() {
-        let text = "[jindofsx-namespace]\nnamespace.rpc.port = 8101\n\n# why\n[jindofsx-storage]\nstorage.rpc.port = 6101\n";
+        let text =
+            "[jindofsx-namespace]\nnamespace.rpc.port = 8101\n\n# why\n[jindofsx-storage]\nstorage.rpc.port = 6101\n";
         let one = Properties::from_jindo(text, "jindofsx-storage").expect("legal");
         assert_eq!((one.get("storage.rpc.port"), one.get("namespace.rpc.port")), (Some("6101"), None));
         let error = Properties::from_jindo("[a]\nb\n", "a").expect_err("no value");

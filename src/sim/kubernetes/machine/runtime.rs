@@ -183,7 +183,8 @@ impl ContainerRuntime for Machine {
         Box::pin(async move {
             let mut changes = self.changes();
             loop {
-                if let Some(exit) = lock(&self.state).container(&id).ok_or_else(|| not_found(&id))?.record.exit.clone() {
+                if let Some(exit) = lock(&self.state).container(&id).ok_or_else(|| not_found(&id))?.record.exit.clone()
+                {
                     return Ok(exit);
                 }
                 if changes.changed().await.is_err() {
@@ -255,4 +256,3 @@ impl ContainerRuntime for Machine {
         })
     }
 }
-

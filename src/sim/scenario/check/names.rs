@@ -179,6 +179,9 @@ impl Hosts {
                 Target::UnderStores if self.count(Role::UnderStore) == 0 => {
                     found.add(place, "there is no under-store", "list it under `under_stores`");
                 }
+                Target::Nodes if self.count(Role::Node) == 0 => {
+                    found.add(place, "the scenario has no Kubernetes", "add `kubernetes: {}`, or name another target");
+                }
                 Target::Follower | Target::Followers if self.count(Role::Master) < 2 => {
                     found.add(place, "one master has no followers", "raise spec.master.replicas of the runtime");
                 }
