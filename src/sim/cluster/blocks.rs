@@ -10,7 +10,7 @@ use super::Cluster;
 use crate::kube::csi::mount::is_within;
 use crate::stack::wire::BlockId;
 use crate::stack::worker::store::block_named;
-use crate::stack::worker::store::format::{HEADER_BYTES, inspect};
+use crate::stack::worker::store::format::{HEADER_BYTES, Header, inspect};
 use crate::world::disk::{DiskId, FileSystem};
 use crate::world::lab::Lab;
 
@@ -31,6 +31,13 @@ pub struct BlockFile {
 
 /// The whole blocks on a member's disks, by path. A file whose header cannot be read is no block any more.
 pub fn block_files(lab: &Lab, cluster: &Cluster, member: usize) -> Vec<BlockFile> {
+    // A host has the disks that the world gave it.
+    let on = |(disk, dirs): (DiskId, Vec<String>)| lab.disks.look(disk, |files| find(disk, files, &dirs));
+    by_disk(lab, cluster, member).into_iter().filter_map(|entry| on(entry).ok()).flatten().collect()
+}
+
+/// The directories of a member's store, as the disks have them.
+fn by_disk(lab: &Lab, cluster: &Cluster, member: usize) -> BTreeMap<DiskId, Vec<String>> {
     let member = &cluster.members[member];
     let mut mounts = lab.disks.mounts(member.host);
     mounts.sort_by_key(|(at, _)| std::cmp::Reverse(at.len()));
@@ -40,9 +47,24 @@ pub fn block_files(lab: &Lab, cluster: &Cluster, member: usize) -> Vec<BlockFile
         let own = &dir[at.trim_end_matches('/').len()..];
         by_disk.entry(*disk).or_default().push(own.to_owned());
     }
-    // A host has the disks that the world gave it.
-    let on = |(disk, dirs): (DiskId, Vec<String>)| lab.disks.look(disk, |files| find(disk, files, &dirs));
-    by_disk.into_iter().filter_map(|entry| on(entry).ok()).flatten().collect()
+    by_disk
+}
+
+/// Bytes of the whole blocks on a member's disks, whatever their health.
+pub fn cached_bytes(lab: &Lab, cluster: &Cluster, member: usize) -> u64 {
+    let mut bytes = 0;
+    for (disk, dirs) in by_disk(lab, cluster, member) {
+        let count = |files: &FileSystem| {
+            let length = |(path, bytes): (String, Option<&[u8]>)| {
+                let (dir, name) = path.rsplit_once('/')?;
+                let block = block_named(name).filter(|_| dirs.iter().any(|known| known == dir))?;
+                Header::decode(block, bytes?).ok().map(|header| header.length)
+            };
+            files.walk().into_iter().filter_map(length).sum::<u64>()
+        };
+        bytes += lab.disks.look(disk, count).unwrap_or_default();
+    }
+    bytes
 }
 
 fn find(disk: DiskId, files: &FileSystem, dirs: &[String]) -> Vec<BlockFile> {

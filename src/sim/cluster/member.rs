@@ -52,6 +52,8 @@ pub struct Member {
     pub store: Vec<String>,
     /// The container that its program is, on Kubernetes.
     pub container: Option<String>,
+    /// Volumes of the cloud that the container mounts, by handle.
+    pub volumes: Vec<String>,
     /// The pod object that the container is of: another one has another `emptyDir`.
     pub pod: Option<String>,
 }
@@ -74,6 +76,7 @@ impl Member {
             observer: Arc::new(Observer::default()),
             store: Vec::new(),
             container: None,
+            volumes: Vec::new(),
             pod: None,
         }
     }

@@ -13,7 +13,7 @@ mod target;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use blocks::{BlockFile, block_files};
+pub use blocks::{BlockFile, block_files, cached_bytes};
 use build::address;
 pub use build::{build, burst, latency, ratio};
 pub use member::{Life, Member};

@@ -91,10 +91,12 @@ fn follow_pod(member: &mut Member, kubernetes: &Kubernetes, lab: &Lab) -> bool {
         Part::Master(observer) => observer,
         _ => Arc::new(Observer::default()),
     };
-    // Another pod object begins with another journal: its `emptyDir` is new.
-    if member.pod.as_ref().is_some_and(|pod| *pod != seen.uid) {
+    // Another pod object begins with another journal, unless that is on a volume: its `emptyDir` is new.
+    let moved = member.pod.as_ref().is_some_and(|pod| *pod != seen.uid);
+    if moved && (seen.volumes.is_empty() || seen.volumes != member.volumes) {
         member.storage += 1;
     }
+    member.volumes = seen.volumes;
     (member.container, member.pod) = (Some(seen.id), Some(seen.uid));
     true
 }

@@ -18,19 +18,19 @@ use std::sync::{Arc, Mutex};
 
 use self::desk::{Desk, Medium, Order};
 use self::images::Images;
-pub use self::machine::{Container, Machine, Part};
+pub use self::machine::{Container, Lived, Machine, Part};
 use self::machine::{Identity, MachineTimes};
 pub use self::node::Node;
 use self::plane::Plane;
 pub use self::plane::{API, Component};
 use self::probe::ExecProbe;
-use crate::base::{HostId, ProcessId, Seed, lock};
+use crate::base::{HostId, ProcessId, Seed, SimTime, lock};
 use crate::kube::apiserver::{ApiServer, ApiServerConfig};
 use crate::kube::csi::fluid::FluidPluginConfig;
 use crate::kube::csi::mount::MountError;
 use crate::kube::fluid;
 use crate::kube::fluid::runtime::RuntimeConfig;
-use crate::kube::kind::Kinds;
+use crate::kube::kind::{Kinds, ObjectKey};
 use crate::kube::kubelet::config::KubeletConfig;
 use crate::kube::volume::cloud::{CloudTimes, MemoryCloud};
 use crate::rt::chan::watch;
@@ -64,6 +64,8 @@ pub struct Kubernetes {
     volumes: BTreeMap<String, DiskId>,
     /// Where volumes are shown: host, path and handle.
     shown: Vec<(HostId, String, String)>,
+    /// Volumes that the cloud took from a node where they were mounted: handle, node, when, whether by upstream's rules.
+    taken: Vec<(String, String, SimTime, bool)>,
     ended: Option<u64>,
 }
 
@@ -136,6 +138,7 @@ impl Kubernetes {
             components: BTreeMap::new(),
             volumes: BTreeMap::new(),
             shown: Vec::new(),
+            taken: Vec::new(),
             ended: None,
         }
     }
@@ -314,10 +317,43 @@ impl Kubernetes {
         };
         let (kept, gone): (Vec<_>, Vec<_>) =
             self.shown.iter().cloned().partition(|(host, _, handle)| attached(*host, handle));
-        for (host, at, _) in gone {
+        for (host, at, handle) in gone {
             let _ = lab.disks.detach(host, &at);
+            let Some(node) = self.node_on(host) else { continue };
+            let name = self.nodes[node].machine.id.node.clone();
+            let forced = self.may_be_forced(&name);
+            self.taken.push((handle, name, lab.now(), forced));
         }
         self.shown = kept;
+    }
+
+    /// Whether upstream takes a volume from the node by force: it is out of service, or has not been well for six minutes.
+    fn may_be_forced(&self, node: &str) -> bool {
+        self.server.with_store(|store| {
+            let Some(kind) = store.kinds().by_word("nodes") else { return true };
+            // A node whose object is gone uses nothing any more.
+            let Some(node) = store.find(kind, &ObjectKey::new("", node)) else { return true };
+            let node = node.to_value();
+            let list =
+                |path: &str| node.pointer(path).and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+            let out = list("/spec/taints").iter().any(|taint| taint["key"] == "node.kubernetes.io/out-of-service");
+            let well = list("/status/conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+            out || !well
+        })
+    }
+
+    /// Volumes as they are shown now: node and handle.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let named = |(host, _, handle): &(HostId, String, String)| {
+            let node = self.node_on(*host)?;
+            Some((self.nodes[node].machine.id.node.clone(), handle.clone()))
+        };
+        self.shown.iter().filter_map(named).collect()
+    }
+
+    /// Volumes that were taken from under their mounts.
+    pub fn taken(&self) -> &[(String, String, SimTime, bool)] {
+        &self.taken
     }
 
     /// The node and the running container of the pod and part that are asked for, the latest start if there are several.
@@ -342,6 +378,8 @@ pub struct Seen {
     pub process: Option<ProcessId>,
     /// What it is.
     pub part: Part,
+    /// Volumes of the cloud that it mounts, by handle.
+    pub volumes: Vec<String>,
 }
 
 impl Seen {
@@ -352,6 +390,7 @@ impl Seen {
             uid: container.spec.pod.uid.clone(),
             process: container.process,
             part: container.part.clone(),
+            volumes: container.volumes.clone(),
         }
     }
 }

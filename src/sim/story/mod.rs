@@ -9,6 +9,7 @@ mod load;
 mod phases;
 mod record;
 mod steps;
+mod witness;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::world::lab::Lab;
 use self::core::CoreWatch;
 use self::disks::DiskWatch;
 use self::load::Workload;
+use self::witness::Witness;
 
 /// Time between two looks at the cluster: the resolution of failover times.
 pub const SLICE: Duration = Duration::from_millis(20);
@@ -55,6 +57,7 @@ pub struct Story<'a> {
     watch: Watch,
     core: CoreWatch,
     disks: DiskWatch,
+    witness: Witness,
     workload: Workload,
     progress: &'a mut dyn Progress,
     outcome: Outcome,
@@ -91,6 +94,7 @@ impl<'a> Story<'a> {
             watch: Watch::default(),
             core: CoreWatch::default(),
             disks: DiskWatch::default(),
+            witness: Witness::default(),
             workload,
             progress,
             outcome,
@@ -211,6 +215,7 @@ impl<'a> Story<'a> {
             }
         }
         self.workload.keep_up(&self.lab, &mut self.cluster);
+        self.bear_witness();
         self.core.look(&self.cluster, &self.faults, now);
         if let Some(failover) = self.watch.look(&self.cluster, now) {
             let name = failover.new_leader.as_deref().unwrap_or_default();

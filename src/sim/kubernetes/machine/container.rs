@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::base::{ProcessId, SimTime, lock};
-use crate::kube::runtime::{ContainerMount, ContainerRecord, ContainerSpec, Exit, ExitReason};
+use crate::kube::runtime::{ContainerMount, ContainerRecord, ContainerSpec, Exit, ExitReason, PodId};
 use crate::stack::observe::Observer;
 
 /// Bytes of output that are kept; what is older goes.
@@ -67,8 +67,33 @@ pub struct Container {
     pub log: Log,
     /// World time of its start.
     pub since: SimTime,
+    /// World time of its end.
+    pub until: Option<SimTime>,
     /// The kernel has killed it for want of memory.
     pub oom: bool,
+    /// Volumes of the cloud that it mounts, by handle.
+    pub volumes: Vec<String>,
+}
+
+/// The life of one process of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lived {
+    /// Whose.
+    pub pod: PodId,
+    /// Which container.
+    pub container: String,
+    /// Since when.
+    pub from: SimTime,
+    /// Until when, if it has ended.
+    pub until: Option<SimTime>,
+}
+
+impl Lived {
+    /// That of a container.
+    pub fn of(container: &Container) -> Self {
+        let spec = &container.spec;
+        Self { pod: spec.pod.clone(), container: spec.name.clone(), from: container.since, until: container.until }
+    }
 }
 
 impl Container {
@@ -85,6 +110,7 @@ impl Container {
             _ if self.oom => ExitReason::OomKilled,
             _ => ExitReason::Error,
         };
+        self.until = Some(now);
         let lived = Duration::from_nanos(u64::try_from(now.since(self.since).as_nanos()).unwrap_or(u64::MAX));
         self.record.exit = Some(Exit { code, reason, finished: self.record.started + lived, message: String::new() });
     }

@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use container::{Container, Log, Part, on_node};
+pub use container::{Container, Lived, Log, Part, on_node};
 
 use super::desk::Desk;
 use super::fuse_server::FuseDoor;
@@ -69,6 +69,8 @@ pub struct State {
     /// Where the world shows the disks of devices and memory: by file system.
     shown: BTreeMap<FileSystem, String>,
     doors: BTreeMap<u64, FuseDoor>,
+    /// Containers that are forgotten.
+    past: Vec<Lived>,
     next: u32,
 }
 
@@ -107,6 +109,14 @@ impl Machine {
     /// Looks at the containers, oldest first.
     pub fn containers<R>(&self, look: impl FnOnce(&[Container]) -> R) -> R {
         look(&lock(&self.state).containers)
+    }
+
+    /// Looks at the lives of all processes that containers ever had here, in no particular order.
+    pub fn lives(&self, look: impl FnOnce(&[Lived])) {
+        let state = lock(&self.state);
+        let now = state.containers.iter().filter(|c| c.process.is_some()).map(Lived::of);
+        let all: Vec<Lived> = state.past.iter().cloned().chain(now).collect();
+        look(&all);
     }
 
     /// The mount table.

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use super::{Container, Log, Machine, State, http};
+use super::{Container, Lived, Log, Machine, State, http};
 use crate::base::lock;
+use crate::kube::csi::mount::FileSystem;
 use crate::kube::runtime::{
     Answer, ContainerId, ContainerRecord, ContainerRuntime, ContainerSpec, ExecOutput, Exit, HttpGet, Image,
     RuntimeError, Sandbox, SandboxId, SandboxSpec, SandboxStatus, Signal,
@@ -79,7 +80,15 @@ impl Machine {
         };
         let (log, since, part) = (launch.log, world_now(), launched.part);
         let name = format!("{}/{}", spec.pod.name, spec.name);
-        state.containers.push(Container { record, spec, process: None, part, code, log, since, oom: false });
+        let places = spec.mounts.iter().filter_map(|mount| state.table.resolve(&mount.source).ok());
+        let volumes = places.filter_map(|place| match place.fs {
+            FileSystem::Device(handle) => Some(handle),
+            _ => None,
+        });
+        let volumes = volumes.collect();
+        let container =
+            Container { record, spec, process: None, part, code, log, since, until: None, oom: false, volumes };
+        state.containers.push(container);
         drop(state);
         let (tell, told) = oneshot::channel();
         let (machine, own) = (self.clone(), id.clone());
@@ -142,7 +151,10 @@ impl ContainerRuntime for Machine {
             }
             let mut state = lock(&self.state);
             state.sandboxes.retain(|s| s.sandbox.id != id);
-            state.containers.retain(|c| c.spec.sandbox != id);
+            let (gone, kept) = std::mem::take(&mut state.containers).into_iter().partition(|c| c.spec.sandbox == id);
+            state.containers = kept;
+            let gone: Vec<Container> = gone;
+            state.past.extend(gone.iter().filter(|c| c.process.is_some()).map(Lived::of));
             Ok(())
         })
     }
