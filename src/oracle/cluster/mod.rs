@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::observation::LogDigest;
 use crate::base::SimTime;
 
+mod ledger;
+
 mod placement;
 
 mod truth;
 
+pub use ledger::{Ledger, Running};
 pub use placement::{Neighbour, Placement};
 pub use truth::{CacheTruth, SetTruth};
 

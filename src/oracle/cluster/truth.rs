@@ -34,9 +34,9 @@ pub struct CacheTruth {
     pub workers: Option<SetTruth>,
     /// Fuse pods.
     pub fuses: SetTruth,
-    /// Bytes of blocks on the disks of all workers.
+    /// Bytes of blocks on the disks of the workers that the masters count as live: a lost one counts for five minutes more.
     pub cached: u64,
-    /// Bytes that the registered workers may keep.
+    /// Bytes that these workers may keep.
     pub capacity: u64,
     /// Bytes of all files of the under-stores.
     pub under_stores: u64,
