@@ -8,6 +8,8 @@ pub mod chart;
 pub mod conditions;
 pub mod dataset;
 pub mod flavor;
+pub mod images;
+pub mod install;
 pub mod labels;
 pub mod ports;
 pub mod probe;
