@@ -38,9 +38,9 @@ pub const fn cache(flavor: Flavor) -> &'static str {
 /// What a container of these images runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
-    /// The controller of datasets and their operations.
+    /// [`super::controller::dataset`].
     DatasetController,
-    /// [`super::runtime::run`] for the flavor's kind.
+    /// [`super::controller::runtime`] for the flavor's kind.
     RuntimeController(Flavor),
     /// Waits: the kubelet knows the plugin from its own container.
     Registrar,
@@ -54,9 +54,9 @@ pub enum Program {
     JobService(Flavor),
     /// A fuse mount.
     Fuse(Flavor),
-    /// Loads data into the cache.
+    /// [`super::operation::program::load`].
     DataLoad(Flavor),
-    /// Copies the masters' metadata.
+    /// [`super::operation::program::back_up`].
     DataBackup(Flavor),
 }
 

@@ -49,6 +49,15 @@ pub enum BackupMaster {
     LeaderOfWorkers,
 }
 
+/// What a second operation of a kind does while one runs on the same dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondOperation {
+    /// A DataLoad waits, a DataBackup fails (v0.7).
+    WaitOrFail,
+    /// Both run: the lock is a list (v1.0).
+    Run,
+}
+
 /// The switches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
@@ -74,6 +83,8 @@ pub struct Profile {
     pub fuse_recovery: bool,
     /// How the master that a backup is taken from is found.
     pub backup_master: BackupMaster,
+    /// What a second operation of a kind does while one runs on the same dataset.
+    pub second_operation: SecondOperation,
 }
 
 impl Profile {
@@ -90,6 +101,7 @@ impl Profile {
         access_mode: "ReadWriteMany",
         fuse_recovery: false,
         backup_master: BackupMaster::LeaderOfMasters,
+        second_operation: SecondOperation::WaitOrFail,
     };
     /// v0.7.0, the time of the Alluxio document.
     pub const V0_7: Self = Self {
@@ -104,6 +116,7 @@ impl Profile {
         access_mode: "ReadWriteMany",
         fuse_recovery: false,
         backup_master: BackupMaster::LeaderOfMasters,
+        second_operation: SecondOperation::WaitOrFail,
     };
     /// v1.0.8 and later.
     pub const V1_0: Self = Self {
@@ -118,6 +131,7 @@ impl Profile {
         access_mode: "ReadOnlyMany",
         fuse_recovery: false,
         backup_master: BackupMaster::LeaderOfWorkers,
+        second_operation: SecondOperation::Run,
     };
 
     /// Name of the volume of a dataset.
