@@ -10,6 +10,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use super::flavor::Flavor;
+
 /// What a probe gives, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProbeError>> + Send + 'a>>;
 
@@ -38,6 +40,14 @@ pub struct PodRef {
     pub name: String,
     /// Container.
     pub container: String,
+}
+
+impl PodRef {
+    /// The container that controllers ask: that of a runtime's master 0, whoever leads.
+    pub fn master(flavor: Flavor, namespace: &str, name: &str) -> Self {
+        let container = if flavor == Flavor::Jindo { "jindofs-master".into() } else { flavor.role("master") };
+        Self { namespace: namespace.into(), name: format!("{}-0", flavor.master(name)), container }
+    }
 }
 
 /// An under-store to mount.
@@ -97,6 +107,10 @@ pub trait CacheProbe: Send + Sync {
     fn count<'a>(&'a self, master: &'a PodRef) -> Answer<'a, Content>;
     /// Room and use of the workers.
     fn capacity<'a>(&'a self, master: &'a PodRef) -> Answer<'a, Capacity>;
+    /// Name of the pod of the master that leads, as the second line of `fsadmin report` tells.
+    fn leader<'a>(&'a self, master: &'a PodRef) -> Answer<'a, String>;
+    /// What the info file of a backup tells, which the container of a restored master mounts.
+    fn backup_info<'a>(&'a self, master: &'a PodRef, file: &'a str) -> Answer<'a, Content>;
     /// Frees what is cached.
     fn free<'a>(&'a self, master: &'a PodRef) -> Answer<'a, ()>;
 }
