@@ -11,13 +11,14 @@ mod machine;
 mod node;
 mod plane;
 mod probe;
+mod tool;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use self::desk::{Desk, Medium, Order};
-use self::images::Images;
+use self::images::{FluidSetup, Images};
 pub use self::machine::{Container, Lived, Machine, Part};
 use self::machine::{Identity, MachineTimes};
 pub use self::node::Node;
@@ -29,6 +30,7 @@ use crate::kube::apiserver::{ApiServer, ApiServerConfig};
 use crate::kube::csi::fluid::FluidPluginConfig;
 use crate::kube::csi::mount::MountError;
 use crate::kube::fluid;
+use crate::kube::fluid::operation::OperationConfig;
 use crate::kube::fluid::runtime::RuntimeConfig;
 use crate::kube::kind::{Kinds, ObjectKey};
 use crate::kube::kubelet::config::KubeletConfig;
@@ -115,16 +117,20 @@ impl Kubernetes {
                 machine,
                 kubelet: None,
                 powered: true,
-                plugin: FluidPluginConfig { recovery: spec.fuse_recovery, ..FluidPluginConfig::default() },
                 shutdown: watch::channel(false).0,
             });
         }
         let machines = Arc::new(Mutex::new(machines));
         let kinds = fluid::kinds(Kinds::builtin());
         let server = ApiServer::new(kinds, ApiServerConfig::default(), seed.fork("apiserver", 0));
-        let probe = Arc::new(ExecProbe::new(desk.clone(), images.clone(), machines.clone()));
-        let runtime = RuntimeConfig { profile: spec.fluid.profile(), ..RuntimeConfig::default() };
-        let plane = Plane { server: server.clone(), cloud: cloud.clone(), desk: desk.clone(), probe, runtime };
+        let profile = spec.fluid.profile();
+        images.set_up_fluid(FluidSetup {
+            probe: Arc::new(ExecProbe::new(desk.clone(), images.clone(), machines.clone())),
+            runtime: RuntimeConfig { profile, ..RuntimeConfig::default() },
+            operations: OperationConfig { profile, ..OperationConfig::default() },
+            plugin: FluidPluginConfig { recovery: spec.fuse_recovery, ..FluidPluginConfig::default() },
+        });
+        let plane = Plane { server: server.clone(), cloud: cloud.clone(), desk: desk.clone() };
         Self {
             server,
             cloud,

@@ -6,15 +6,12 @@ use super::Seen;
 use super::machine::{Container, Machine, Part};
 use super::plane::API;
 use crate::base::ProcessId;
-use crate::kube::client::{Client, Patch};
+use crate::kube::client::Client;
 use crate::kube::csi::disk::{DISK_DRIVER, DiskDriver};
-use crate::kube::csi::driver::CsiDrivers;
-use crate::kube::csi::fluid::{FluidPlugin, FluidPluginConfig, Labelled, NodeLabels};
 use crate::kube::kubelet::config::KubeletConfig;
 use crate::kube::kubelet::run::{self, Machine as Found};
 use crate::rt::backend::BoxFuture;
 use crate::rt::chan::watch;
-use crate::rt::task::Scope;
 
 /// A node.
 pub struct Node {
@@ -26,8 +23,6 @@ pub struct Node {
     pub kubelet: Option<ProcessId>,
     /// Whether it has power.
     pub powered: bool,
-    /// What Fluid's plugin does on it.
-    pub plugin: FluidPluginConfig,
     /// Becomes true when the node shuts down.
     pub shutdown: watch::Sender<bool>,
 }
@@ -41,33 +36,13 @@ impl Node {
 
     /// A kubelet for its next start.
     pub fn kubelet_program(&self) -> BoxFuture {
-        let (config, plugin) = (self.config.clone(), self.plugin.clone());
+        let config = self.config.clone();
         let (machine, shutdown) = (Arc::new(self.machine.clone()), self.shutdown.subscribe());
         Box::pin(async move {
-            let (scope, drivers) = (Scope::new(), CsiDrivers::default());
+            let drivers = machine.drivers.clone();
             drivers.register(Arc::new(DiskDriver::new(DISK_DRIVER, machine.clone())));
-            let labels = Arc::new(OwnNode { client: Client::new(API), node: config.node.name.clone() });
-            let plugin = FluidPlugin::new(plugin, machine.clone(), labels);
-            drivers.register(Arc::new(plugin.clone()));
-            scope.spawn("fuse-recovery", plugin.run_recovery());
             let found = Found { runtime: machine.clone(), host: machine, drivers, shutdown };
             match run::run(Client::new(API), config, found).await {}
-        })
-    }
-}
-
-/// Patches the plugin's own node.
-struct OwnNode {
-    client: Client,
-    node: String,
-}
-
-impl NodeLabels for OwnNode {
-    fn set(&self, key: String, value: Option<String>) -> Labelled<'_> {
-        Box::pin(async move {
-            let patch = Patch::Merge(serde_json::json!({ "metadata": { "labels": { key: value } } }));
-            let patched = self.client.patch::<k8s_openapi::api::core::v1::Node>("", &self.node, &patch).await;
-            patched.map(drop).map_err(|error| error.to_string())
         })
     }
 }

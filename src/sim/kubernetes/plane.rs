@@ -1,4 +1,4 @@
-//! The control plane and Fluid, as programs on a host of their own.
+//! The control plane, as programs on a host of its own.
 //!
 //! Each is a process that can be killed and started again like any other; only etcd, the objects themselves, outlives them.
 
@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::desk::{Desk, Order};
-use super::probe::ExecProbe;
 use crate::kube::apiserver::ApiServer;
 use crate::kube::client::Client;
 use crate::kube::client::Informer;
@@ -15,8 +14,6 @@ use crate::kube::controllers::endpoints::records::DnsSink;
 use crate::kube::controllers::manager::{self, ControllerManagerConfig};
 use crate::kube::csi::disk::DISK_DRIVER;
 use crate::kube::fluid::api::{AlluxioRuntime, Dataset, GooseFsRuntime, JindoRuntime};
-use crate::kube::fluid::dataset::{self, DatasetConfig};
-use crate::kube::fluid::runtime::{self, RuntimeConfig};
 use crate::kube::scheduler::{self, SchedulerConfig};
 use crate::kube::volume::attach_detach::{self, AttachDetachConfig};
 use crate::kube::volume::cloud::MemoryCloud;
@@ -43,23 +40,12 @@ pub enum Component {
     DiskController,
     /// The name server.
     Dns,
-    /// Fluid's `dataset-controller`.
-    DatasetController,
-    /// Fluid's runtime controllers, all three.
-    RuntimeControllers,
 }
 
 impl Component {
     /// All, in the order in which they are started.
-    pub const ALL: [Self; 7] = [
-        Self::ApiServer,
-        Self::Scheduler,
-        Self::ControllerManager,
-        Self::DiskController,
-        Self::Dns,
-        Self::DatasetController,
-        Self::RuntimeControllers,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::ApiServer, Self::Scheduler, Self::ControllerManager, Self::DiskController, Self::Dns];
 
     /// Its process's name.
     pub const fn name(self) -> &'static str {
@@ -69,8 +55,6 @@ impl Component {
             Self::ControllerManager => "kube-controller-manager",
             Self::DiskController => "csi-disk-controller",
             Self::Dns => "coredns",
-            Self::DatasetController => "dataset-controller",
-            Self::RuntimeControllers => "runtime-controllers",
         }
     }
 }
@@ -83,10 +67,6 @@ pub struct Plane {
     pub cloud: Arc<MemoryCloud>,
     /// Where names are told.
     pub desk: Desk,
-    /// How Fluid asks the cache.
-    pub probe: Arc<ExecProbe>,
-    /// Which Fluid.
-    pub runtime: RuntimeConfig,
 }
 
 /// Tells the world's resolver.
@@ -138,10 +118,6 @@ impl Plane {
                 let sink = Arc::new(Resolver(self.desk.clone()));
                 Box::pin(async { match dns::run(client, DnsConfig::default(), sink).await {} })
             }
-            Component::DatasetController => {
-                Box::pin(async { match dataset::run(client, DatasetConfig::default()).await {} })
-            }
-            Component::RuntimeControllers => Box::pin(runtimes(client, self.probe.clone(), self.runtime)),
         }
     }
 }
@@ -162,17 +138,4 @@ async fn controllers(client: Client) {
             .with("JindoRuntime", true, &Informer::<JindoRuntime>::all(client))
     };
     match manager::run(client, ControllerManagerConfig::default(), watched).await {}
-}
-
-async fn runtimes(client: Client, probe: Arc<ExecProbe>, config: RuntimeConfig) {
-    let scope = crate::rt::task::Scope::new();
-    let (own, asks) = (client.clone(), probe.clone());
-    scope.spawn("alluxioruntime-controller", async move {
-        drop(runtime::run::<AlluxioRuntime>(own, asks, config).await);
-    });
-    let (own, asks) = (client.clone(), probe.clone());
-    scope.spawn("goosefsruntime-controller", async move {
-        drop(runtime::run::<GooseFsRuntime>(own, asks, config).await);
-    });
-    drop(runtime::run::<JindoRuntime>(client, probe, config).await);
 }

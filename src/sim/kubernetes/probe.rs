@@ -118,7 +118,7 @@ async fn mounts(client: &FileSystemClient) -> Result<Vec<String>, FsError> {
 }
 
 /// Everything below the root, level by level.
-async fn count(client: &FileSystemClient) -> Result<Content, FsError> {
+pub async fn count(client: &FileSystemClient) -> Result<Content, FsError> {
     let mut total = Content::default();
     let mut dirs = vec!["/".to_owned()];
     while let Some(dir) = dirs.pop() {
@@ -178,6 +178,21 @@ impl CacheProbe for ExecProbe {
             };
             Ok(tiers.fold(Capacity::default(), add))
         }))
+    }
+
+    fn leader<'a>(&'a self, master: &'a PodRef) -> Answer<'a, String> {
+        Box::pin(self.run(master, "report", READY_MAX, |client| async move {
+            let leader = client.leader(client.deadline()).await?;
+            Ok(leader.address.split(':').next().unwrap_or_default().to_owned())
+        }))
+    }
+
+    fn backup_info<'a>(&'a self, master: &'a PodRef, file: &'a str) -> Answer<'a, Content> {
+        let failed = move || ProbeError::Failed { command: "cat".into(), message: format!("{file}: no such file") };
+        Box::pin(async move {
+            self.find(master).ok_or_else(|| ProbeError::Unreachable(master.name.clone()))?;
+            Err(failed())
+        })
     }
 
     fn free<'a>(&'a self, master: &'a PodRef) -> Answer<'a, ()> {

@@ -10,6 +10,7 @@ use crate::base::lock;
 use crate::kube::client::Client;
 use crate::kube::csi::disk::DISK_DRIVER;
 use crate::kube::fluid;
+use crate::kube::fluid::install::{NAMESPACE, install};
 use crate::kube::kind::{Kinds, ObjectKey};
 use crate::kube::kubectl::Kubectl;
 use crate::kube::store::Selection;
@@ -36,6 +37,15 @@ impl Story<'_> {
         let ready = self.wait_for(NODES_WITHIN, |story| story.ready_nodes() == nodes)?;
         if !ready {
             return Err(End::Stuck(format!("{} of {nodes} nodes were ready", self.ready_nodes())));
+        }
+        let flavors = [scenario.runtime.flavor()];
+        for object in install(&spec.fluid.profile(), &flavors) {
+            self.create(object.to_string())?;
+        }
+        let installed = self.wait_for(NODES_WITHIN, |story| story.fluid_runs())?;
+        if !installed {
+            self.show("kubectl get pod -A -o wide")?;
+            return Err(End::Stuck(format!("Fluid did not start within {NODES_WITHIN:?}")));
         }
         for class in &spec.storage_classes {
             self.create(class_manifest(class))?;
@@ -132,6 +142,18 @@ impl Story<'_> {
             let Some(kind) = store.kinds().by_word(kind) else { return Vec::new() };
             store.list(kind, &Selection::default()).map(|object| object.to_value()).collect()
         })
+    }
+
+    /// Whether every pod of Fluid's installation is ready.
+    fn fluid_runs(&self) -> bool {
+        let of_fluid = |pod: &Value| pod.pointer("/metadata/namespace").is_some_and(|namespace| namespace == NAMESPACE);
+        let ready = |pod: &Value| {
+            let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+            conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+        };
+        let pods: Vec<Value> = self.objects("pods").into_iter().filter(of_fluid).collect();
+        // The plugin on every node, and two controllers.
+        pods.len() >= self.scenario.spec.nodes.len() + 2 && pods.iter().all(ready)
     }
 
     fn ready_nodes(&self) -> usize {

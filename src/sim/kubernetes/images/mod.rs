@@ -2,6 +2,7 @@
 //!
 //! | images | module |
 //! |---|---|
+//! | Fluid's controllers, its node plugin, the tools of its operations | `fluid` |
 //! | `alluxio/alluxio`, `goosefs/goosefs`, `jindofs/smartdata` | `cache` |
 //! | `nginx`, `busybox` and their like: a shell, or a server that only waits | `app` |
 //!
@@ -9,6 +10,7 @@
 
 mod app;
 pub mod cache;
+pub mod fluid;
 pub mod properties;
 
 use std::future::Future;
@@ -17,15 +19,28 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::machine::{Machine, Part, on_node};
+use crate::kube::fluid::flavor::Flavor;
+use crate::kube::fluid::images::{self as names, Program as Kind};
 use crate::kube::runtime::{ContainerId, ContainerSpec, ExecOutput};
 use crate::rt::signal;
 use crate::sim::scenario::Parameters;
 use crate::sim::workload::Recorder;
 
 pub use super::machine::Log;
+pub use fluid::FluidSetup;
 
 /// The first number of a mount among the clients of the history; those of the workload come before.
 const FIRST_MOUNT: u32 = 1_000_000;
+
+/// Fluid's own images.
+const FLUID: [&str; 6] = [
+    names::DATASET_CONTROLLER,
+    names::CSI,
+    names::REGISTRAR,
+    names::runtime_controller(Flavor::Alluxio),
+    names::runtime_controller(Flavor::GooseFs),
+    names::runtime_controller(Flavor::Jindo),
+];
 
 /// A program that ends with an exit code.
 pub type Program = Pin<Box<dyn Future<Output = i32> + Send>>;
@@ -81,13 +96,23 @@ pub struct Images {
     /// Defaults of the cache's images.
     pub parameters: Parameters,
     recorder: OnceLock<Arc<Recorder>>,
+    fluid: OnceLock<Arc<FluidSetup>>,
     mounts: AtomicU32,
 }
 
 impl Images {
     /// The images, with the scenario's parameters as their defaults.
     pub fn new(parameters: Parameters) -> Self {
-        Self { parameters, recorder: OnceLock::new(), mounts: AtomicU32::new(0) }
+        Self { parameters, recorder: OnceLock::new(), fluid: OnceLock::new(), mounts: AtomicU32::new(0) }
+    }
+
+    /// Fluid's programs are given this.
+    pub fn set_up_fluid(&self, setup: FluidSetup) {
+        let _ = self.fluid.set(Arc::new(setup));
+    }
+
+    fn fluid(&self) -> Option<Arc<FluidSetup>> {
+        self.fluid.get().cloned()
     }
 
     /// From now on mounts write into this history.
@@ -103,7 +128,8 @@ impl Images {
 
     /// Whether a registry has the image.
     pub fn known(&self, image: &str) -> bool {
-        cache::flavor(image).is_some() || app::known(image)
+        let bare = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(image, |(name, _)| name);
+        cache::flavor(image).is_some() || FLUID.contains(&bare) || app::known(image)
     }
 
     /// The program of a container.
@@ -111,6 +137,9 @@ impl Images {
     /// # Errors
     /// Its command cannot be started.
     pub fn launch(self: &Arc<Self>, launch: &Launch) -> Result<Launched, String> {
+        if let Some(kind) = Kind::of(&launch.spec.image, &launch.spec.args) {
+            return fluid::launch(self, kind, launch);
+        }
         match cache::flavor(&launch.spec.image) {
             Some(flavor) => cache::launch(self, flavor, launch),
             None => Ok(app::launch(self, launch)),

@@ -44,6 +44,8 @@ pub enum Part {
     Worker(Arc<OnceLock<Vec<String>>>),
     /// A fuse.
     Fuse,
+    /// Fluid's plugin of the node.
+    CsiPlugin,
     /// Anything else.
     Other,
 }

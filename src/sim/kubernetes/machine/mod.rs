@@ -24,6 +24,8 @@ use super::desk::Desk;
 use super::fuse_server::FuseDoor;
 use super::images::Images;
 use crate::base::{HostId, ProcessId, SimTime, lock};
+use crate::kube::csi::driver::CsiDrivers;
+use crate::kube::csi::fluid::FLUID_DRIVER;
 use crate::kube::csi::mount::{FileSystem, MountTable, Place};
 use crate::kube::runtime::SandboxStatus;
 use crate::kube::volume::cloud::MemoryCloud;
@@ -88,6 +90,8 @@ pub enum Spot {
 pub struct Machine {
     /// Which it is.
     pub id: Identity,
+    /// CSI plugins that are registered with its kubelet.
+    pub drivers: CsiDrivers,
     pub(super) desk: Desk,
     images: Arc<Images>,
     cloud: Arc<MemoryCloud>,
@@ -99,7 +103,8 @@ pub struct Machine {
 impl Machine {
     /// A machine with nothing on it.
     pub fn new(id: Identity, desk: Desk, images: Arc<Images>, cloud: Arc<MemoryCloud>, times: MachineTimes) -> Self {
-        Self { id, desk, images, cloud, times, state: Arc::default(), changed: watch::channel(0).0 }
+        let drivers = CsiDrivers::default();
+        Self { id, drivers, desk, images, cloud, times, state: Arc::default(), changed: watch::channel(0).0 }
     }
 
     fn bump(&self) {
@@ -132,6 +137,9 @@ impl Machine {
             if container.process.is_some_and(|process| !running(process)) {
                 container.ended(now);
                 ended.push(container.record.id.0.clone());
+                if matches!(container.part, Part::CsiPlugin) {
+                    self.drivers.unregister(FLUID_DRIVER);
+                }
             }
         }
         ended.iter().for_each(|id| state.table.server_died(id));
@@ -144,6 +152,7 @@ impl Machine {
 
     /// The power goes: containers, sandboxes and mounts with it. Disks and images stay.
     pub fn power_lost(&self, now: SimTime) {
+        self.drivers.unregister(FLUID_DRIVER);
         let mut state = lock(&self.state);
         state.containers.iter_mut().filter(|c| c.runs()).for_each(|c| c.ended(now));
         state.sandboxes.iter_mut().for_each(|sandbox| sandbox.ready = false);
