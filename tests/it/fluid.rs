@@ -12,18 +12,21 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolume, PersistentVo
 use kube::core::params::{DeleteParams, ListParams};
 use serde_json::json;
 use stormglass::base::planted::{Bug, plant};
-use stormglass::base::{Seed, lock};
+use stormglass::base::{Seed, SimTime, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
 use stormglass::kube::client::{Client, Patch};
 use stormglass::kube::fluid::api::{
     AlluxioRuntime, CALCULATING, Dataset, DatasetPhase, GooseFsRuntime, JindoRuntime, RuntimePhase,
 };
 use stormglass::kube::fluid::dataset::{self, DatasetConfig};
+use stormglass::kube::fluid::flavor::Flavor;
 use stormglass::kube::fluid::probe::{Answer, CacheProbe, Capacity, Content, PodRef, ProbeError, UnderStoreMount};
 use stormglass::kube::fluid::profile::Profile;
 use stormglass::kube::fluid::runtime::{self, RuntimeConfig};
 use stormglass::kube::kind::{ApiObject, Kinds};
-use stormglass::rt::time::sleep;
+use stormglass::oracle::cluster::{CacheTruth, Ledger, SetTruth};
+use stormglass::oracle::{RunRecord, Violation, rows};
+use stormglass::rt::time::{Instant, sleep};
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 
@@ -343,17 +346,53 @@ fn a_planted_controller_does_not_mount_again_after_a_restart_of_the_master() {
     assert_eq!(mounts, (1, 0), "F-01");
 }
 
+/// What there is of the runtime, while the masters' set is there and when it is gone.
+fn truth(masters: bool, used: u64) -> CacheTruth {
+    let set = |n| SetTruth { desired: n, there: n, ready: n };
+    CacheTruth {
+        masters: masters.then(|| set(1)),
+        workers: Some(set(2)),
+        cached: used,
+        capacity: 4 << 30,
+        under_stores: 577_576_632,
+        files: 6,
+        ..CacheTruth::default()
+    }
+}
+
+/// Reads both rows for a while, as the harness does.
+async fn read_rows(client: &Client, ledger: &mut Ledger, seconds: u64, truth: CacheTruth) {
+    for _ in 0..seconds / 5 {
+        sleep(5 * SECOND).await;
+        let at = SimTime::ZERO + Instant::now().duration_since(Instant::now() - Duration::MAX);
+        let dataset = client.get::<Dataset>("default", "hbase").await.unwrap().status.unwrap();
+        let runtime = client.get::<AlluxioRuntime>("default", "hbase").await.unwrap().status.unwrap();
+        ledger.row(truth.dataset(at, "default/hbase", &dataset, Profile::V1_0.health, Flavor::Alluxio));
+        ledger.row(truth.runtime(at, "default/hbase", &runtime));
+    }
+}
+
 #[test]
 fn a_planted_controller_does_not_write_that_a_set_is_gone() {
-    let phases = twice(Bug::StatusWriteSkipped, |client, _| async move {
+    let found = twice(Bug::StatusWriteSkipped, |client, cache| async move {
         come_up(&client).await;
+        let mut ledger = Ledger::default();
+        read_rows(&client, &mut ledger, 120, truth(true, 0)).await;
+        *lock(&cache.used) = 577_576_632;
+        read_rows(&client, &mut ledger, 120, truth(true, 577_576_632)).await;
         client.delete::<StatefulSet>("default", "hbase-master", &DeleteParams::default()).await.unwrap();
-        sleep(110 * SECOND).await;
-        let status = client.get::<AlluxioRuntime>("default", "hbase").await.unwrap().status.unwrap();
-        (row(&client, "hbase").await.0, status.master_phase)
+        read_rows(&client, &mut ledger, 120, truth(false, 577_576_632)).await;
+        let finding = rows::check(&RunRecord { cluster: Some(ledger.close()), ..RunRecord::default() });
+        assert!(finding.checks > 100, "{finding:?}");
+        let column = |found: &Violation| match found {
+            Violation::RowUntrue { column, .. } => column.clone(),
+            other => other.to_string(),
+        };
+        let mut columns: Vec<String> = finding.violations.iter().map(column).collect();
+        columns.sort();
+        columns
     });
-    let failed = (DatasetPhase::Failed, RuntimePhase::NotReady);
-    assert_eq!(phases, (failed, (DatasetPhase::Bound, RuntimePhase::Ready)), "F-03");
+    assert_eq!(found, (vec![], ["masterNumberReady", "masterPhase", "phase"].map(String::from).to_vec()), "F-03");
 }
 
 #[test]

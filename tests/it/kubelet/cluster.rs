@@ -1,14 +1,14 @@
 //! API server, scheduler, volume controllers and three kubelets together: a pod moves within its zone and takes its disk
 //! along. The test plays the StatefulSet: it makes the pod again once the name is free.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::core::params::{DeleteParams, ListParams};
 use serde_json::json;
-use stormglass::base::planted::{Bug, plant};
 use stormglass::base::{HostId, ProcessId, Seed, SimTime, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
 use stormglass::kube::client::{Client, Patch};
@@ -33,19 +33,20 @@ use super::{API, phase};
 
 const ZONES: [&str; 3] = ["zone-a", "zone-a", "zone-b"];
 
-struct Cluster {
-    lab: Lab,
+pub struct Cluster {
+    pub lab: Lab,
     master: HostId,
     user: HostId,
-    machines: Vec<Double>,
+    pub machines: Vec<Double>,
+    pub kubelets: Vec<ProcessId>,
     cloud: Arc<Mutex<Option<Arc<MemoryCloud>>>>,
-    controllers: Option<ProcessId>,
+    pub controllers: Option<ProcessId>,
     /// Keeps the nodes up.
     _shutdown: watch::Sender<bool>,
 }
 
 impl Cluster {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let lab = Lab::new(Seed(seed), Glass::plain(Seed(seed)));
         let master = lab.world.add_host("apiserver", [10, 0, 0, 100].into());
         let user = lab.world.add_host("user", [10, 0, 0, 101].into());
@@ -55,6 +56,7 @@ impl Cluster {
         let program = server.run(SocketAddr::from(([10, 0, 0, 100], 6443)));
         lab.world.start(master, "kube-apiserver", Box::pin(async move { program.await.unwrap() })).unwrap();
         let shutdown = watch::channel(false).0;
+        let mut kubelets = Vec::new();
         for (n, machine) in machines.iter().enumerate() {
             let host = lab.world.add_host(&format!("node-{n}"), [10, 0, 0, n as u8].into());
             let mut node = NodeConfig::new(format!("node-{n}"), [10, 0, 0, n as u8].into());
@@ -65,17 +67,17 @@ impl Cluster {
             let program = async move {
                 run(Client::new(API), KubeletConfig::new(node), machine).await;
             };
-            lab.world.start(host, "kubelet", Box::pin(program)).unwrap();
+            kubelets.push(lab.world.start(host, "kubelet", Box::pin(program)).unwrap());
         }
-        let mut cluster =
-            Self { lab, master, user, machines, cloud: Arc::default(), controllers: None, _shutdown: shutdown };
+        let cloud = Arc::default();
+        let mut cluster = Self { lab, master, user, machines, kubelets, cloud, controllers: None, _shutdown: shutdown };
         cluster.start_controllers();
         cluster.run_for(5);
         cluster
     }
 
     /// Scheduler, volume controllers and the driver of disks, as one process. The cloud outlives it.
-    fn start_controllers(&mut self) {
+    pub fn start_controllers(&mut self) {
         let (machines, kept) = (self.machines.clone(), self.cloud.clone());
         let control = async move {
             let cloud = lock(&kept).get_or_insert_with(|| Arc::new(MemoryCloud::new(CloudTimes::default()))).clone();
@@ -93,12 +95,12 @@ impl Cluster {
         self.controllers = Some(self.lab.world.start(self.master, "controllers", Box::pin(control)).unwrap());
     }
 
-    fn run_for(&self, seconds: u64) {
+    pub fn run_for(&self, seconds: u64) {
         self.lab.world.run_until(self.lab.world.world_now() + Duration::from_secs(seconds));
         assert!(self.lab.world.panics().is_empty(), "{:?}", self.lab.world.panics());
     }
 
-    fn ask<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    pub fn ask<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
         &self,
         call: impl FnOnce(Client) -> F + Send + 'static,
     ) -> T {
@@ -113,12 +115,12 @@ impl Cluster {
         lock(&result).take().unwrap()
     }
 
-    fn pod(&self) -> Option<Pod> {
+    pub fn pod(&self) -> Option<Pod> {
         self.ask(|client| async move { client.find::<Pod>("default", "m-0").await.unwrap() })
     }
 
     /// A class of zonal disks and a claim.
-    fn make_claim(&self) {
+    pub fn make_claim(&self) {
         self.ask(|client| async move {
             let class: StorageClass = serde_json::from_value(json!({
                 "metadata": {"name": "disk"}, "provisioner": DISK_DRIVER, "volumeBindingMode": "WaitForFirstConsumer",
@@ -138,7 +140,7 @@ impl Cluster {
     }
 
     /// As its StatefulSet would.
-    fn create(&self) {
+    pub fn create(&self) {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "m-0", "namespace": "default"},
             "spec": {
@@ -153,7 +155,7 @@ impl Cluster {
     }
 
     /// The node where the pod runs, and the disk that its volume is.
-    fn runs_on(&self) -> (usize, String) {
+    pub fn runs_on(&self) -> (usize, String) {
         let pod = self.pod().unwrap();
         let why = || {
             self.ask(|client| async move { client.list::<Event>("", &ListParams::default()).await.unwrap() })
@@ -170,11 +172,21 @@ impl Cluster {
         (n, format!("{:?}", place.fs))
     }
 
-    fn taint(&self, n: usize) {
+    pub fn taint(&self, n: usize) {
         let taints = json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}});
         self.ask(move |client| async move {
             client.patch::<Node>("", &format!("node-{n}"), &Patch::Merge(taints)).await.unwrap();
         });
+    }
+
+    /// Where each disk is attached.
+    pub fn disks(&self) -> BTreeMap<String, Option<String>> {
+        let cloud = lock(&self.cloud).clone().unwrap();
+        self.ask(|_| async move {
+            cloud.with(|disks, now| {
+                disks.disks(now).iter().map(|(name, disk)| (name.clone(), disk.attached.clone())).collect()
+            })
+        })
     }
 
     fn delete(&self) {
@@ -218,43 +230,4 @@ fn a_pod_moves_within_its_zone_and_takes_its_disk_along() {
         assert_eq!((phase(&pod), pod.spec.as_ref().unwrap().node_name.as_deref()), ("Pending", None));
         assert!(cluster.lab.world.world_now() < SimTime::from_secs(600));
     }
-}
-
-/// The controllers die while the disk of a deleted pod is being detached, and come back: where the pod runs in the end.
-fn crash_in_detach(bugs: &[Bug]) -> Option<usize> {
-    let _plant = plant(bugs).unwrap();
-    let mut cluster = Cluster::new(1);
-    cluster.make_claim();
-    cluster.taint(2);
-    cluster.create();
-    cluster.run_for(60);
-    let (first, _) = cluster.runs_on();
-    cluster.taint(first);
-    cluster
-        .ask(|client| async move { client.delete::<Pod>("default", "m-0", &DeleteParams::default()).await.unwrap() });
-    let attached = |cluster: &Cluster| {
-        let all = cluster
-            .ask(|client| async move { client.list::<VolumeAttachment>("", &ListParams::default()).await.unwrap() });
-        all.items.iter().any(|attachment| attachment.metadata.deletion_timestamp.is_none())
-    };
-    for _ in 0..60 {
-        if !attached(&cluster) {
-            break;
-        }
-    }
-    cluster.lab.world.kill(cluster.controllers.take().unwrap());
-    cluster.run_for(10);
-    cluster.start_controllers();
-    cluster.create();
-    cluster.run_for(300);
-    let pod = cluster.pod().unwrap();
-    let node = pod.spec.as_ref().unwrap().node_name.as_ref().unwrap();
-    assert_eq!(*node, format!("node-{}", 1 - first));
-    (phase(&pod) == "Running").then(|| 1 - first)
-}
-
-#[test]
-fn a_detach_that_was_cut_off_is_done_after_a_restart() {
-    assert!(crash_in_detach(&[]).is_some());
-    assert_eq!(crash_in_detach(&[Bug::DanglingAttachment]), None, "K-05: the cloud still has it where it was");
 }

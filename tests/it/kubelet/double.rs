@@ -12,6 +12,7 @@ use stormglass::kube::csi::host::{FileBytes, Mounted, VolumeHost};
 use stormglass::kube::csi::mount::{Mount, MountError, MountTable};
 use stormglass::kube::runtime::*;
 use stormglass::kube::volume::cloud::MemoryCloud;
+use stormglass::oracle::cluster::Running as Process;
 use stormglass::rt::chan::watch;
 use stormglass::rt::time::{Duration, Instant, sleep, timeout, wall};
 
@@ -95,6 +96,20 @@ impl Double {
         let state = lock(&self.state);
         let alive = state.containers.iter().filter(|r| r.fate.is_none());
         alive.map(|r| (r.spec.pod.uid.clone(), r.spec.name.clone())).collect()
+    }
+
+    /// The processes that nobody has ended yet.
+    pub fn processes(&self) -> Vec<Process> {
+        let state = lock(&self.state);
+        let alive = state.containers.iter().filter(|r| r.fate.is_none());
+        let process = |r: &Running| Process {
+            id: r.record.id.0.clone(),
+            pod: r.spec.pod.to_string(),
+            uid: r.spec.pod.uid.clone(),
+            container: r.spec.name.clone(),
+            node: format!("node-{}", self.node),
+        };
+        alive.map(process).collect()
     }
 
     pub fn attach(&self, device: &str, there: bool) {

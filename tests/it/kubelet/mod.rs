@@ -7,6 +7,8 @@ mod cluster;
 
 mod fuse;
 
+mod judged;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -25,6 +27,8 @@ use stormglass::kube::csi::driver::CsiDrivers;
 use stormglass::kube::kind::Kinds;
 use stormglass::kube::kubelet::config::{KubeletConfig, NodeConfig};
 use stormglass::kube::kubelet::run::{Machine, run};
+use stormglass::oracle::cluster::Ledger;
+use stormglass::oracle::{RunRecord, identity};
 use stormglass::rt::chan::watch;
 use stormglass::rt::time::Duration;
 use stormglass::world::engine::glass::Glass;
@@ -253,7 +257,7 @@ fn deletion_is_graceful_and_frees_the_name_last() {
 }
 
 /// The kubelet is killed and comes back: what ran goes on, what ended meanwhile is seen, what was deleted ends.
-fn restart_kubelet(seed: u64, bugs: &[Bug]) -> (usize, i32, bool) {
+fn restart_kubelet(seed: u64, bugs: &[Bug]) -> (usize, i32, bool, Vec<&'static str>) {
     let _planted = plant(bugs).unwrap();
     let crash = Play { exits: Some((Duration::from_secs(30), 1)), ..steady() };
     let mut stage = Stage::new(seed, &[("app:1", steady()), ("crash:1", crash)]);
@@ -262,6 +266,8 @@ fn restart_kubelet(seed: u64, bugs: &[Bug]) -> (usize, i32, bool) {
     stage.create("gone", 0, "app:1", json!({}), json!({}));
     stage.run_until(20);
     let before = stage.pod("a").unwrap().status.unwrap();
+    let mut ledger = Ledger::default();
+    ledger.look(stage.lab.world.world_now(), &stage.machines[0].processes());
     stage.lab.world.kill(stage.kubelets[0]);
     stage.delete("gone", Some(0));
     stage.run_until(60);
@@ -272,20 +278,24 @@ fn restart_kubelet(seed: u64, bugs: &[Bug]) -> (usize, i32, bool) {
     assert!(stage.pod("gone").is_none());
     let alive = stage.machines[0].immortal();
     let crashed = restarts(&stage.pod("crash").unwrap());
-    (alive.iter().filter(|(_, name)| name == "a").count(), crashed, same)
+    ledger.look(stage.lab.world.world_now(), &stage.machines[0].processes());
+    let record = RunRecord { cluster: Some(ledger.close()), ..RunRecord::default() };
+    let found = identity::check(&record).violations.iter().map(|found| found.name()).collect();
+    (alive.iter().filter(|(_, name)| name == "a").count(), crashed, same, found)
 }
 
 #[test]
 fn containers_outlive_their_kubelet() {
     for seed in 0..3 {
-        assert_eq!(restart_kubelet(seed, &[]), (1, 1, true), "seed {seed}");
+        assert_eq!(restart_kubelet(seed, &[]), (1, 1, true, vec![]), "seed {seed}");
     }
 }
 
 #[test]
 fn a_kubelet_that_forgets_starts_a_second_process() {
-    let (alive, _, same) = restart_kubelet(1, &[Bug::KubeletForgetsContainers]);
+    let (alive, _, same, found) = restart_kubelet(1, &[Bug::KubeletForgetsContainers]);
     assert_eq!((alive, same), (2, false));
+    assert!(found.contains(&"TwoProcessesOnePod"), "K-01: {found:?}");
 }
 
 #[test]
