@@ -1,183 +1,23 @@
 //! Fluid's controllers against the API server, in a world where every set comes up by itself and masters answer from a table.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
-use std::collections::BTreeMap;
-use std::future::{Future, ready};
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+mod operations;
+mod programs;
+mod stage;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service};
 use kube::core::params::{DeleteParams, ListParams};
 use serde_json::json;
-use stormglass::base::{Seed, lock};
-use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
-use stormglass::kube::client::{Client, Patch};
+use stormglass::base::lock;
+use stormglass::kube::client::Patch;
 use stormglass::kube::fluid::api::{
     AlluxioRuntime, CALCULATING, Dataset, DatasetPhase, GooseFsRuntime, JindoRuntime, RuntimePhase,
 };
-use stormglass::kube::fluid::dataset::{self, DatasetConfig};
-use stormglass::kube::fluid::probe::{Answer, CacheProbe, Capacity, Content, PodRef, ProbeError, UnderStoreMount};
 use stormglass::kube::fluid::profile::Profile;
-use stormglass::kube::fluid::runtime::{self, RuntimeConfig};
-use stormglass::kube::kind::{ApiObject, Kinds};
 use stormglass::rt::time::sleep;
-use stormglass::world::engine::glass::Glass;
-use stormglass::world::lab::Lab;
 
-const API: &str = "apiserver:6443";
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A cache that has what was mounted into it.
-#[derive(Default)]
-struct Cache {
-    mounts: Mutex<BTreeMap<String, UnderStoreMount>>,
-    used: Mutex<u64>,
-    silent: Mutex<bool>,
-}
-
-impl Cache {
-    fn answer<T: Send + 'static>(&self, master: &PodRef, value: T) -> Answer<'static, T> {
-        let silent = *lock(&self.silent);
-        Box::pin(ready(if silent { Err(ProbeError::Unreachable(master.name.clone())) } else { Ok(value) }))
-    }
-}
-
-impl CacheProbe for Cache {
-    fn ready<'a>(&'a self, master: &'a PodRef) -> Answer<'a, ()> {
-        self.answer(master, ())
-    }
-    fn mounts<'a>(&'a self, master: &'a PodRef) -> Answer<'a, Vec<String>> {
-        let paths = lock(&self.mounts).keys().cloned().collect();
-        self.answer(master, paths)
-    }
-    fn mount<'a>(&'a self, master: &'a PodRef, mount: &'a UnderStoreMount) -> Answer<'a, ()> {
-        lock(&self.mounts).insert(mount.path.clone(), mount.clone());
-        self.answer(master, ())
-    }
-    fn unmount<'a>(&'a self, master: &'a PodRef, path: &'a str) -> Answer<'a, ()> {
-        lock(&self.mounts).remove(path);
-        self.answer(master, ())
-    }
-    fn count<'a>(&'a self, _: &'a PodRef) -> Answer<'a, Content> {
-        Box::pin(async {
-            sleep(30 * SECOND).await;
-            Ok(Content { bytes: 577_576_632, files: 6 })
-        })
-    }
-    fn capacity<'a>(&'a self, master: &'a PodRef) -> Answer<'a, Capacity> {
-        let used = *lock(&self.used);
-        self.answer(master, Capacity { total: 4 << 30, used })
-    }
-    fn free<'a>(&'a self, master: &'a PodRef) -> Answer<'a, ()> {
-        self.answer(master, ())
-    }
-}
-
-/// Stands for everything else that Kubernetes does: sets are as ready as asked for two seconds later, volumes available.
-async fn rest_of_the_cluster(client: Client) {
-    loop {
-        sleep(2 * SECOND).await;
-        for set in client.list::<StatefulSet>("", &ListParams::default()).await.unwrap().items {
-            let replicas = set.spec.replicas.unwrap_or(1);
-            status::<StatefulSet>(&client, &set, json!({ "replicas": replicas, "readyReplicas": replicas })).await;
-        }
-        for set in client.list::<DaemonSet>("", &ListParams::default()).await.unwrap().items {
-            let wanted = set.spec.template.spec.as_ref().unwrap().node_selector.clone().unwrap();
-            let label: Vec<_> = wanted.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let nodes =
-                client.list::<Node>("", &ListParams::default().labels(&label.join(","))).await.unwrap().items.len();
-            let counts = json!({
-                "desiredNumberScheduled": nodes, "currentNumberScheduled": nodes, "numberReady": nodes, "numberMisscheduled": 0,
-            });
-            status::<DaemonSet>(&client, &set, counts).await;
-        }
-        for volume in client.list::<PersistentVolume>("", &ListParams::default()).await.unwrap().items {
-            status::<PersistentVolume>(&client, &volume, json!({ "phase": "Available" })).await;
-        }
-    }
-}
-
-async fn status<K: ApiObject>(client: &Client, object: &K, status: serde_json::Value) {
-    let meta = object.meta();
-    let namespace = meta.namespace.as_deref().unwrap_or_default();
-    let patch = Patch::Merge(json!({ "status": status }));
-    // It may have gone meanwhile.
-    let _ = client.patch_status::<K>(namespace, meta.name.as_deref().unwrap(), &patch).await;
-}
-
-/// Runs `story` as a user of a cluster of three nodes with Fluid's controllers.
-fn tell<F: Future<Output = ()> + Send + 'static>(profile: Profile, story: impl FnOnce(Client, Arc<Cache>) -> F) {
-    let lab = Lab::new(Seed(5), Glass::plain(Seed(5)));
-    let master = lab.world.add_host("apiserver", [10, 0, 0, 9].into());
-    let fluid = lab.world.add_host("fluid", [10, 0, 0, 8].into());
-    let user = lab.world.add_host("user", [10, 0, 0, 7].into());
-    let kinds = stormglass::kube::fluid::kinds(Kinds::builtin());
-    let server = ApiServer::new(kinds, ApiServerConfig::default(), Seed(5));
-    let program = server.run(SocketAddr::from(([10, 0, 0, 9], 6443)));
-    lab.world.start(master, "kube-apiserver", Box::pin(async move { program.await.unwrap() })).unwrap();
-    let config = RuntimeConfig { profile, ..RuntimeConfig::default() };
-    let cache = Arc::new(Cache::default());
-    let start = |name: &str, program: stormglass::rt::backend::BoxFuture| {
-        lab.world.start(fluid, name, program).unwrap();
-    };
-    start("rest", Box::pin(rest_of_the_cluster(Client::new(API))));
-    start("dataset", Box::pin(async { match dataset::run(Client::new(API), DatasetConfig::default()).await {} }));
-    let probe = cache.clone();
-    start(
-        "alluxio",
-        Box::pin(async move { drop(runtime::run::<AlluxioRuntime>(Client::new(API), probe, config).await) }),
-    );
-    let probe = cache.clone();
-    start(
-        "goosefs",
-        Box::pin(async move { drop(runtime::run::<GooseFsRuntime>(Client::new(API), probe, config).await) }),
-    );
-    let probe = cache.clone();
-    start("jindo", Box::pin(async move { drop(runtime::run::<JindoRuntime>(Client::new(API), probe, config).await) }));
-    let done = Arc::new(Mutex::new(false));
-    let (told, story) = (done.clone(), story(Client::new(API), cache));
-    let program = async move {
-        let client = Client::new(API);
-        for i in 1..=3 {
-            client.create::<Node>(&object(json!({ "metadata": { "name": format!("n{i}") } }))).await.unwrap();
-        }
-        story.await;
-        *lock(&told) = true;
-    };
-    lab.world.start(user, "user", Box::pin(program)).unwrap();
-    lab.world.run_until(lab.world.world_now() + 1800 * SECOND);
-    assert!(lab.world.panics().is_empty(), "{:?}", lab.world.panics());
-    assert!(*lock(&done), "the story came to no end");
-}
-
-fn object<K: ApiObject>(value: serde_json::Value) -> K {
-    serde_json::from_value(value).expect("an object")
-}
-
-fn of_the_document(kind: &str, workers: u32, masters: u32) -> serde_json::Value {
-    json!({
-        "apiVersion": "data.fluid.io/v1alpha1", "kind": kind, "metadata": { "name": "hbase", "namespace": "default" },
-        "spec": {
-            "replicas": workers, "master": { "replicas": masters },
-            "tieredstore": { "levels": [{ "mediumtype": "MEM", "path": "/dev/shm", "quota": "2Gi" }] },
-        },
-    })
-}
-
-fn hbase() -> Dataset {
-    object(json!({
-        "apiVersion": "data.fluid.io/v1alpha1", "kind": "Dataset", "metadata": { "name": "hbase", "namespace": "default" },
-        "spec": { "mounts": [{ "mountPoint": "https://mirrors.tuna.tsinghua.edu.cn/apache/hbase/stable/", "name": "hbase" }] },
-    }))
-}
-
-async fn row(client: &Client, name: &str) -> (DatasetPhase, String, BTreeMap<String, String>) {
-    let dataset: Dataset = client.get("default", name).await.unwrap();
-    let status = dataset.status.unwrap_or_default();
-    (status.phase, status.ufs_total, status.cache_states)
-}
+use stage::{SECOND, hbase, object, of_the_document, row, tell};
 
 #[test]
 fn a_dataset_is_bound_step_by_step_and_its_row_tells_the_truth() {
