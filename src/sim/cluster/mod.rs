@@ -7,6 +7,7 @@ mod blocks;
 mod build;
 mod member;
 mod programs;
+mod servers;
 mod target;
 
 use std::ops::Range;
@@ -17,6 +18,7 @@ use build::address;
 pub use build::{build, burst, latency, ratio};
 pub use member::{Life, Member};
 pub use programs::{JOURNAL_PORT, MASTER_PORT, Programs, WORKER_PORT, url_path};
+pub use servers::{Secrets, StoreServer, servers};
 
 use crate::base::SimTime;
 use crate::sim::scenario::target::Role;

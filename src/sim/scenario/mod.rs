@@ -50,7 +50,7 @@ pub use step::{Expect, LeaderExpect, Run, ServiceExpect, Step};
 pub use target::{Role, Target, Targets};
 pub use value::{Odds, Span};
 pub use workload::Workload;
-pub use world::{Burst, Latency, Limits, Link, SpanRange, UnderStore};
+pub use world::{Burst, Credentials, KeyPair, Latency, Limits, Link, SecretPair, SpanRange, UnderStore};
 
 use crate::kube::fluid::api::{DatasetSpec, GooseFsRuntimeSpec, Manifest};
 
@@ -152,7 +152,7 @@ impl Scenario {
         let mut hosts: Vec<PlannedHost> = pods.collect();
         let mut outside: Vec<&str> = Vec::new();
         for store in &self.spec.under_stores {
-            let host = url_host(&store.url);
+            let host = store.host();
             if !outside.contains(&host) {
                 outside.push(host);
             }
