@@ -8,6 +8,7 @@ mod build;
 mod member;
 mod pods;
 mod programs;
+mod servers;
 mod target;
 
 use std::ops::Range;
@@ -21,6 +22,7 @@ pub use programs::{
     JOURNAL_PORT, MASTER_PORT, Programs, WORKER_PORT, client_options, master_config, url_path, web_options,
     worker_tuning,
 };
+pub use servers::{Secrets, StoreServer, servers};
 
 use crate::base::{HostId, SimTime};
 use crate::sim::kubernetes::{Component, Kubernetes};

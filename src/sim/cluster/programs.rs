@@ -3,27 +3,27 @@
 //! Ports are those of Fluid's GooseFS range (26000-32000): the first one allocated is the masters' rpc port, as in the
 //! GooseFS document; the others follow in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Member;
+use super::servers::{StoreServer, servers};
 use crate::rt::backend::BoxFuture;
 use crate::rt::{select2, signal};
 use crate::sim::scenario::target::Role;
-use crate::sim::scenario::{Parameters, Scenario, url_host};
+use crate::sim::scenario::{Parameters, Scenario};
 use crate::stack::client::{ClientOptions, LeaderTimes};
 use crate::stack::master::raft::{NodeId, Peer};
 use crate::stack::master::registry::RegistryTimes;
 use crate::stack::master::{Master, MasterConfig, RaftTimes};
 use crate::stack::observe::Observer;
-use crate::stack::ufs::{WebOptions, WebStore};
+use crate::stack::ufs::{Stores, WebOptions};
 use crate::stack::wire::{Medium, WorkerAddress};
 use crate::stack::worker::Worker;
 use crate::stack::worker::config::{Tuning, WorkerConfig};
 use crate::stack::worker::store::LevelConfig;
 use crate::stack::worker::store::plan::Level;
-use crate::world::web::{WebServer, WebTree};
 
 /// Clients and workers connect to masters here.
 pub const MASTER_PORT: u16 = 26000;
@@ -40,7 +40,9 @@ pub struct Programs {
     parameters: Parameters,
     members: BTreeMap<NodeId, Peer>,
     levels: Vec<LevelConfig>,
-    servers: BTreeMap<String, Arc<WebServer>>,
+    servers: BTreeMap<String, StoreServer>,
+    /// The url of each under-store, and its host.
+    stores: Vec<(String, String)>,
 }
 
 impl Programs {
@@ -55,11 +57,13 @@ impl Programs {
             rpc: format!("{}:{port}", member.plan.name).into(),
             journal: format!("{}:{JOURNAL_PORT}", member.plan.name).into(),
         };
+        let stores = &scenario.spec.under_stores;
         Self {
             parameters: scenario.spec.parameters.clone(),
             members: masters.map(|member| (node_id(member), peer(member))).collect(),
             levels: levels(scenario),
-            servers: servers(scenario),
+            stores: stores.iter().map(|store| (store.url.clone(), store.host().to_owned())).collect(),
+            servers: servers(stores, &|pair| scenario.key_pair(pair)),
         }
     }
 
@@ -73,9 +77,16 @@ impl Programs {
         self.levels.iter().flat_map(|level| &level.paths).map(String::as_str)
     }
 
-    /// The web server of an under-store's host.
-    pub fn server(&self, host: &str) -> Option<&Arc<WebServer>> {
+    /// The server that serves what lies at a mount's url.
+    pub fn server_of(&self, url: &str) -> Option<&StoreServer> {
+        let dir = format!("{}/", url.trim_end_matches('/'));
+        let (_, host) = self.stores.iter().find(|(store, _)| url.starts_with(store) || dir.starts_with(store))?;
         self.servers.get(host)
+    }
+
+    /// Bytes and number of the files that a mount's url shows, as they are now.
+    pub fn bytes_below(&self, url: &str) -> (u64, u64) {
+        self.server_of(url).map_or((0, 0), |server| server.bytes_below(url))
     }
 
     /// How clients of the masters behave.
@@ -99,7 +110,10 @@ impl Programs {
             }),
             // Kubernetes starts these itself.
             Role::Node | Role::Control => Box::pin(std::future::ready(())),
-            Role::UnderStore => Box::pin(web(self.servers.get(&member.plan.name).cloned(), member.ip)),
+            Role::UnderStore => match self.servers.get(&member.plan.name) {
+                Some(server) => server.program(member.ip),
+                None => Box::pin(async {}),
+            },
         }
     }
 
@@ -189,21 +203,6 @@ fn levels(scenario: &Scenario) -> Vec<LevelConfig> {
     levels
 }
 
-fn servers(scenario: &Scenario) -> BTreeMap<String, Arc<WebServer>> {
-    let hosts: BTreeSet<&str> = scenario.spec.under_stores.iter().map(|store| url_host(&store.url)).collect();
-    let tree = |host: &str| {
-        let mut tree = WebTree::new();
-        for store in scenario.spec.under_stores.iter().filter(|store| url_host(&store.url) == host) {
-            let dir = url_path(&store.url).trim_end_matches('/');
-            for file in &store.files {
-                tree.put(&format!("{dir}/{}", file.path), file.size.get());
-            }
-        }
-        tree
-    };
-    hosts.into_iter().map(|host| (host.to_owned(), WebServer::new(tree(host)))).collect()
-}
-
 /// The path of a url: `/a/` in `https://mirror/a/`.
 pub fn url_path(url: &str) -> &str {
     let after = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -216,7 +215,7 @@ async fn master(config: MasterConfig, web: WebOptions, observer: Arc<Observer>) 
             std::future::pending::<()>().await;
         }
     };
-    let master = Master::new(config, Arc::new(WebStore::new(web)), observer);
+    let master = Master::new(config, Arc::new(Stores::new(web)), observer);
     if let Err(error) = master.run(stop).await {
         tracing::error!(%error, "the master ends");
     }
@@ -229,12 +228,4 @@ async fn worker(config: WorkerConfig) {
         }
     };
     select2(run, signal::terminated()).await;
-}
-
-async fn web(server: Option<Arc<WebServer>>, ip: std::net::Ipv4Addr) {
-    let Some(server) = server else { return };
-    let at = |port| SocketAddr::new(ip.into(), port);
-    if let Err(error) = server.run(vec![at(80), at(443)]).await {
-        tracing::error!(%error, "the web server ends");
-    }
 }

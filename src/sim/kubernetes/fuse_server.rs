@@ -16,7 +16,7 @@ use crate::rt::{Either, select2, signal};
 use crate::sim::workload::Recorder;
 use crate::stack::client::{ClientOptions, FileSystemClient};
 use crate::stack::fuse::{Errno, Fuse, FuseOptions};
-use crate::stack::ufs::WebStore;
+use crate::stack::ufs::Stores;
 
 /// What a call finds behind the door.
 pub struct Mounted {
@@ -93,7 +93,7 @@ pub async fn serve(
 ) -> Result<(), String> {
     let (number, recorder) = images.history().ok_or("the run keeps no history yet")?;
     let client = Arc::new(FileSystemClient::audited(client, recorder.audit(number)));
-    let store = Arc::new(WebStore::new(crate::sim::cluster::web_options()));
+    let store = Arc::new(Stores::new(crate::sim::cluster::web_options()));
     let mounted = Arc::new(Mounted { fuse: Fuse::new(client, store, options), recorder, client: number });
     // libfuse mounts once the file system answers: not before a master does.
     let deadline = mounted.fuse.client().deadline();

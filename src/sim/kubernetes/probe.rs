@@ -10,13 +10,15 @@ use std::sync::{Arc, Mutex};
 use super::desk::{Desk, KillOnDrop};
 use super::images::{Images, Launch, cache};
 use super::machine::{Machine, Part};
+use crate::base::Secret;
 use crate::base::lock;
 use crate::kube::fluid::probe::{Answer, CacheProbe, Capacity, Content, PodRef, ProbeError, UnderStoreMount};
 use crate::rt::chan::oneshot;
 use crate::rt::time::{Duration, timeout};
 use crate::stack::client::FileSystemClient;
-use crate::stack::wire::master::Change;
-use crate::stack::wire::{FsError, TierUsage};
+use crate::stack::ufs::bucket::Scheme;
+use crate::stack::wire::master::{Change, MasterAnswer, MasterRequest};
+use crate::stack::wire::{FsError, MountOptions, TierUsage};
 
 /// A command is given up after this: Fluid's own limit for most is 30 s to 5 minutes.
 const COMMAND_MAX: Duration = Duration::from_secs(300);
@@ -101,22 +103,6 @@ async fn change(client: &FileSystemClient, change: Change) -> Result<(), FsError
     client.change(change, client.deadline()).await.answer().map(drop)
 }
 
-/// The topmost directories that show an under-store.
-async fn mounts(client: &FileSystemClient) -> Result<Vec<String>, FsError> {
-    if client.stat("/", client.deadline()).await?.ufs.is_some() {
-        return Ok(vec!["/".into()]);
-    }
-    let (mut found, mut dirs) = (Vec::new(), vec!["/".to_owned()]);
-    while let Some(dir) = dirs.pop() {
-        for entry in client.list(&dir, client.deadline()).await?.into_iter().filter(|entry| entry.dir) {
-            let path = format!("{}/{}", dir.trim_end_matches('/'), entry.name);
-            if entry.ufs.is_some() { found.push(path) } else { dirs.push(path) }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// Everything below the root, level by level.
 pub async fn count(client: &FileSystemClient) -> Result<Content, FsError> {
     let mut total = Content::default();
@@ -147,13 +133,22 @@ impl CacheProbe for ExecProbe {
     }
 
     fn mounts<'a>(&'a self, master: &'a PodRef) -> Answer<'a, Vec<String>> {
-        Box::pin(self.run(master, "mount", COMMAND_MAX, |client| async move { mounts(&client).await }))
+        Box::pin(self.run(master, "mount", COMMAND_MAX, |client| async move {
+            match client.call(MasterRequest::Mounts { secrets: false }, client.deadline()).await.answer()? {
+                MasterAnswer::Mounts(mounts) => Ok(mounts.into_iter().map(|mount| mount.path).collect()),
+                other => Err(FsError::Io(format!("an answer to something else: {other:?}"))),
+            }
+        }))
     }
 
     fn mount<'a>(&'a self, master: &'a PodRef, mount: &'a UnderStoreMount) -> Answer<'a, ()> {
-        let UnderStoreMount { path, location, read_only, .. } = mount.clone();
+        let UnderStoreMount { path, location, read_only, options, secrets, .. } = mount.clone();
+        let secrets = secrets.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+        let options = MountOptions { options, secrets };
+        // A web under-store cannot be written, whatever the dataset says.
+        let read_only = read_only || Scheme::of(&location).is_none();
         Box::pin(self.run(master, "mount", COMMAND_MAX, move |client| async move {
-            change(&client, Change::Mount { path, url: location, read_only }).await
+            change(&client, Change::Mount { path, url: location, read_only, options }).await
         }))
     }
 

@@ -12,7 +12,7 @@ use crate::sim::kubernetes::machine::Spot;
 use crate::sim::kubernetes::probe::count;
 use crate::stack::client::{ClientOptions, FileSystemClient};
 use crate::stack::fuse::{Errno, Fuse, FuseOptions};
-use crate::stack::ufs::WebStore;
+use crate::stack::ufs::Stores;
 use crate::stack::wire::FsError;
 
 /// Bytes asked for at once while loading.
@@ -32,7 +32,7 @@ impl ClientTool {
     /// A client of the masters that `options` name, in the container of `launch`.
     pub fn new(options: ClientOptions, launch: Launch) -> Self {
         let client = Arc::new(FileSystemClient::new(options));
-        let store = Arc::new(WebStore::new(crate::sim::cluster::web_options()));
+        let store = Arc::new(Stores::new(crate::sim::cluster::web_options()));
         Self { fuse: Fuse::new(client, store, FuseOptions::default()), launch }
     }
 

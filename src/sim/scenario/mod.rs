@@ -41,6 +41,8 @@ pub mod schema;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +58,7 @@ pub use step::{Expect, LeaderExpect, Run, ServiceExpect, Step};
 pub use target::{Role, Target, Targets};
 pub use value::{Odds, Span};
 pub use workload::Workload;
-pub use world::{Burst, Latency, Limits, Link, SpanRange, UnderStore};
+pub use world::{Burst, Credentials, KeyPair, Latency, Limits, Link, SecretPair, SpanRange, UnderStore};
 
 use crate::kube::fluid::api::{DatasetSpec, Manifest};
 use crate::sim::kubernetes::Component;
@@ -127,7 +129,7 @@ pub struct Scenario {
     /// The runtime that caches it.
     pub runtime: RuntimeManifest,
     /// The text of every file that `kubectl -f` finds, by its path as the scenario gives it.
-    pub files: std::collections::BTreeMap<String, String>,
+    pub files: BTreeMap<String, String>,
 }
 
 /// A host that the manifests and nodes give.
@@ -173,7 +175,7 @@ impl Scenario {
         let mut hosts: Vec<PlannedHost> = pods.collect();
         let mut outside: Vec<&str> = Vec::new();
         for store in &self.spec.under_stores {
-            let host = url_host(&store.url);
+            let host = store.host();
             if !outside.contains(&host) {
                 outside.push(host);
             }
@@ -188,6 +190,30 @@ impl Scenario {
             hosts.extend(self.nodes());
         }
         hosts
+    }
+
+    /// The access key that a Secret of the manifests holds.
+    pub fn key_pair(&self, pair: &SecretPair) -> Option<KeyPair> {
+        let values = self.secrets().remove(&pair.name)?;
+        let value = |key: &str| values.get(key).cloned();
+        Some(KeyPair { id: value(&pair.id)?, secret: crate::base::Secret::new(value(&pair.secret)?) })
+    }
+
+    /// What the Secrets of the manifests hold in the clear, by name and key.
+    pub fn secrets(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for text in self.files.values() {
+            let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).unwrap_or_default();
+            for secret in documents.iter().filter(|document| document["kind"] == "Secret") {
+                let Some(name) = secret.pointer("/metadata/name").and_then(serde_json::Value::as_str) else { continue };
+                let values = secret.get("stringData").and_then(serde_json::Value::as_object);
+                let own = all.entry(name.to_owned()).or_default();
+                let text =
+                    |(key, value): (&String, &serde_json::Value)| Some((key.clone(), value.as_str()?.to_owned()));
+                own.extend(values.into_iter().flatten().filter_map(text));
+            }
+        }
+        all
     }
 
     /// The nodes' kubelets and the programs of the control plane.

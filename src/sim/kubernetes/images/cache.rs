@@ -22,7 +22,7 @@ use crate::stack::fuse::FuseOptions;
 use crate::stack::master::raft::{NodeId, Peer};
 use crate::stack::master::{Master, MasterConfig};
 use crate::stack::observe::Observer;
-use crate::stack::ufs::WebStore;
+use crate::stack::ufs::Stores;
 use crate::stack::wire::{Medium, WorkerAddress};
 use crate::stack::worker::Worker;
 use crate::stack::worker::config::WorkerConfig;
@@ -199,7 +199,7 @@ async fn master(images: Arc<Images>, flavor: Flavor, launch: Launch, observer: A
         }
     };
     launch.log.write(&format!("{} master starts on {}\n", flavor.word(), bind.0));
-    let master = Master::new(config, Arc::new(WebStore::new(web_options())), observer);
+    let master = Master::new(config, Arc::new(Stores::new(web_options())), observer);
     master.run(stop).await.map_err(|error| error.to_string())
 }
 

@@ -9,7 +9,8 @@ use super::{Problem, Problems};
 use crate::kube::fluid::api::{self, Level};
 use crate::kube::fluid::flavor::Flavor;
 use crate::kube::quantity::Quantity;
-use crate::sim::scenario::Scenario;
+use crate::sim::scenario::{Scenario, UnderStore};
+use crate::stack::ufs::bucket::Scheme;
 
 /// Problems of the dataset.
 pub fn dataset(scenario: &Scenario) -> Vec<Problem> {
@@ -29,15 +30,18 @@ pub fn dataset(scenario: &Scenario) -> Vec<Problem> {
         let fine = root || path.starts_with('/') && !path.contains("..") && path.len() > 1;
         found.unless(fine, &format!("{place}.path"), "this is no path below /", "write one such as /hbase");
         let load = &scenario.spec.workload;
-        let inside = load.clients > 0 && format!("{}/", load.root).starts_with(&format!("{path}/"));
-        let message = format!("the workload writes below {}, and a web under-store is read-only", load.root);
+        let writable = Scheme::of(&mount.mount_point).is_some() && !mount.read_only;
+        let inside = load.clients > 0 && !writable && format!("{}/", load.root).starts_with(&format!("{path}/"));
+        let message = format!("the workload writes below {}, and this under-store is read-only", load.root);
         found.unless(!inside, &format!("{place}.path"), &message, "choose another workload.root");
-        let served = scenario.spec.under_stores.iter().any(|store| mount.mount_point.starts_with(&store.url));
+        let dir = format!("{}/", mount.mount_point.trim_end_matches('/'));
+        let served = |store: &UnderStore| mount.mount_point.starts_with(&store.url) || dir.starts_with(&store.url);
+        let served = scenario.spec.under_stores.iter().any(served);
         let help = "add an entry with this url to `under_stores` of the scenario";
         found.unless(served, &format!("{place}.mountPoint"), "the scenario has no such under-store", help);
     }
     if scenario.spec.kubernetes.is_none() {
-        needs_kubernetes(&mut found, &dataset.spec, &["mounts", "mountPoint", "name", "path", "readOnly"]);
+        needs_kubernetes(&mut found, &dataset.spec, &["mounts", "mountPoint", "name", "path", "readOnly", "options"]);
     }
     found.0
 }

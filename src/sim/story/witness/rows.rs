@@ -8,10 +8,10 @@ use crate::base::SimTime;
 use crate::kube::fluid::api::{DatasetStatus, RuntimeStatus};
 use crate::kube::kind::ObjectKey;
 use crate::oracle::cluster::{CacheTruth, RowSeen, SetTruth};
-use crate::sim::cluster::{Cluster, cached_bytes, url_path};
+use crate::sim::cluster::{Cluster, cached_bytes};
 use crate::sim::kubernetes::{Kubernetes, Part};
+use crate::sim::scenario::Scenario;
 use crate::sim::scenario::target::Role;
-use crate::sim::scenario::{Scenario, url_host};
 use crate::world::lab::Lab;
 
 /// Between two looks: Fluid's own shortest interval.
@@ -124,18 +124,6 @@ fn running(kubernetes: &Kubernetes, set: &str, part: fn(&Part) -> bool) -> u32 {
 
 /// Bytes and number of the under-stores' files below the dataset's mounts.
 fn below(cluster: &Cluster, scenario: &Scenario) -> (u64, u64) {
-    let (mut bytes, mut files) = (0, 0);
-    for mount in &scenario.dataset.spec.mounts {
-        let Some(server) = cluster.programs().server(url_host(&mount.mount_point)) else { continue };
-        let dir = url_path(&mount.mount_point).trim_end_matches('/');
-        server.with_tree(|tree| {
-            for (path, file) in tree.files() {
-                if path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/')) {
-                    bytes += file.length;
-                    files += 1;
-                }
-            }
-        });
-    }
-    (bytes, files)
+    let of = |mount: &crate::kube::fluid::api::Mount| cluster.programs().bytes_below(&mount.mount_point);
+    scenario.dataset.spec.mounts.iter().map(of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }

@@ -1,7 +1,5 @@
 //! Places that should hold no secret, searched for the values of all Secrets that the API server ever held.
 
-use serde_json::Value;
-
 use crate::kube::store::Selection;
 use crate::oracle::cluster::SecretSearch;
 use crate::oracle::secrets::Needles;
@@ -11,6 +9,9 @@ impl Story<'_> {
     /// Searches the last events, logs, screens and every API object that is no Secret.
     pub(super) fn search_for_secrets(&self) -> Vec<SecretSearch> {
         let Some(kubernetes) = &self.cluster.kubernetes else { return Vec::new() };
+        if self.scenario.secrets().is_empty() {
+            return Vec::new();
+        }
         let needles = self.needles();
         let mut searches = Vec::new();
         let mut trace = needles.search("the trace", "");
@@ -43,15 +44,9 @@ impl Story<'_> {
     /// The values, from the manifests: an object may be gone by now.
     fn needles(&self) -> Needles {
         let mut needles = Needles::default();
-        for text in self.scenario.files.values() {
-            let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap_or_default();
-            for secret in documents.iter().filter(|document| document["kind"] == "Secret") {
-                let name = secret.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-                let values = secret.get("stringData").and_then(Value::as_object);
-                for (key, value) in values.into_iter().flatten() {
-                    let value = value.as_str().unwrap_or_default();
-                    needles.add(&format!("default/{name} {key}"), value.as_bytes());
-                }
+        for (name, values) in self.scenario.secrets() {
+            for (key, value) in values {
+                needles.add(&format!("{name} {key}"), value.as_bytes());
             }
         }
         needles
