@@ -41,8 +41,8 @@ impl Machine {
     fn launch_of(&self, id: &ContainerId) -> Option<Launch> {
         let mut state = lock(&self.state);
         let container = state.container(id)?;
-        let (spec, log) = (container.spec.clone(), container.log.clone());
-        Some(Launch { machine: self.clone(), id: id.clone(), spec, log })
+        let (spec, log, own_mounts) = (container.spec.clone(), container.log.clone(), container.own_mounts.clone());
+        Some(Launch { machine: self.clone(), id: id.clone(), spec, log, own_mounts })
     }
 
     /// Ends what runs in the sandboxes that `of` picks.
@@ -61,7 +61,14 @@ impl Machine {
         }
         state.next += 1;
         let id = ContainerId(format!("containerd://{}-{}", self.id.node, state.next));
-        let launch = Launch { machine: self.clone(), id: id.clone(), spec: spec.clone(), log: Log::default() };
+        let own_mounts = state.table.clone();
+        let launch = Launch {
+            machine: self.clone(),
+            id: id.clone(),
+            spec: spec.clone(),
+            log: Log::default(),
+            own_mounts: own_mounts.clone(),
+        };
         let launched = self.images.launch(&launch).map_err(RuntimeError::Start)?;
         let code: Arc<Mutex<Option<i32>>> = Arc::default();
         let (kept, main) = (code.clone(), launched.program);
@@ -79,7 +86,8 @@ impl Machine {
         };
         let (log, since, part) = (launch.log, world_now(), launched.part);
         let name = format!("{}/{}", spec.pod.name, spec.name);
-        state.containers.push(Container { record, spec, process: None, part, code, log, since, oom: false });
+        let process = None;
+        state.containers.push(Container { record, spec, process, part, code, log, own_mounts, since, oom: false });
         drop(state);
         let (tell, told) = oneshot::channel();
         let (machine, own) = (self.clone(), id.clone());
