@@ -44,6 +44,11 @@ impl FuseDoor {
         Self { jobs: self.jobs.clone(), session }
     }
 
+    /// Whether it is the same session's.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.session == other.session
+    }
+
     /// Hands a call to the server and waits for its answer.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! disks are disks of the world, names go to the world's resolver. Programs leave orders on the [`desk`], and
 //! [`Kubernetes::serve`] carries them out between two slices of time.
 
+mod app;
 mod desk;
 mod fuse_server;
 mod images;

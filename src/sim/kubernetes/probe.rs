@@ -55,6 +55,7 @@ impl ExecProbe {
                     id: same.record.id.clone(),
                     spec: same.spec.clone(),
                     log: same.log.clone(),
+                    own_mounts: same.own_mounts.clone(),
                 })
             })
         })

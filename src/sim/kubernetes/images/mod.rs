@@ -18,13 +18,15 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::machine::{Machine, Part, on_node};
+use super::machine::{Machine, Part, Spot, mount_of, on_node};
+use crate::kube::csi::mount::MountTable;
 use crate::kube::fluid::flavor::Flavor;
 use crate::kube::fluid::images::{self as names, Program as Kind};
-use crate::kube::runtime::{ContainerId, ContainerSpec, ExecOutput};
+use crate::kube::runtime::{ContainerId, ContainerSpec, ExecOutput, Propagation};
 use crate::rt::signal;
 use crate::sim::scenario::Parameters;
 use crate::sim::workload::Recorder;
+use crate::stack::fuse::Errno;
 
 pub use super::machine::Log;
 pub use fluid::FluidSetup;
@@ -64,6 +66,8 @@ pub struct Launch {
     pub spec: ContainerSpec,
     /// Where its output goes.
     pub log: Log,
+    /// The node's mounts as they were when it started: what its mounts without propagation go on showing.
+    pub own_mounts: MountTable,
 }
 
 impl Launch {
@@ -75,6 +79,18 @@ impl Launch {
     /// The node's path of one of the container's.
     pub fn on_node(&self, path: &str) -> String {
         on_node(&self.spec.mounts, &self.root(), path).0
+    }
+
+    /// Where one of the container's paths really is, and whether writes to it are refused.
+    ///
+    /// # Errors
+    /// As [`Machine::find`].
+    pub fn find(&self, path: &str) -> Result<(Spot, bool), Errno> {
+        let (real, read_only) = on_node(&self.spec.mounts, &self.root(), path);
+        let mount = mount_of(&self.spec.mounts, path);
+        let own = mount.filter(|mount| mount.propagation == Propagation::Private).map(|_| &self.own_mounts);
+        let (spot, place_read_only) = self.machine.find_in(own, &real)?;
+        Ok((spot, read_only || place_read_only))
     }
 
     /// Where the container's own files are on the node.
@@ -142,7 +158,7 @@ impl Images {
         }
         match cache::flavor(&launch.spec.image) {
             Some(flavor) => cache::launch(self, flavor, launch),
-            None => Ok(app::launch(self, launch)),
+            None => Ok(app::launch(launch)),
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::base::{ProcessId, SimTime, lock};
+use crate::kube::csi::mount::MountTable;
 use crate::kube::runtime::{ContainerMount, ContainerRecord, ContainerSpec, Exit, ExitReason, PodId};
 use crate::stack::observe::Observer;
 
@@ -67,6 +68,8 @@ pub struct Container {
     pub code: ExitCode,
     /// What it wrote.
     pub log: Log,
+    /// The node's mounts when it started.
+    pub own_mounts: MountTable,
     /// World time of its start.
     pub since: SimTime,
     /// World time of its end.
@@ -118,10 +121,15 @@ impl Container {
     }
 }
 
+/// The mount that holds a container's path: the deepest.
+pub fn mount_of<'a>(mounts: &'a [ContainerMount], path: &str) -> Option<&'a ContainerMount> {
+    let inside = |mount: &&ContainerMount| crate::kube::csi::mount::is_within(path, &mount.target);
+    mounts.iter().filter(inside).max_by_key(|mount| mount.target.len())
+}
+
 /// The node's path of a container's path: of the mounts that hold it the deepest, or else the container's own files.
 pub fn on_node(mounts: &[ContainerMount], root: &str, path: &str) -> (String, bool) {
-    let inside = |mount: &&ContainerMount| crate::kube::csi::mount::is_within(path, &mount.target);
-    match mounts.iter().filter(inside).max_by_key(|mount| mount.target.len()) {
+    match mount_of(mounts, path) {
         Some(mount) => {
             let rest = path[mount.target.trim_end_matches('/').len()..].trim_start_matches('/');
             let source = mount.source.trim_end_matches('/');

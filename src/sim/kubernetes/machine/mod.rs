@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use container::{Container, Lived, Log, Part, on_node};
+pub use container::{Container, Lived, Log, Part, mount_of, on_node};
 
 use super::desk::Desk;
 use super::fuse_server::FuseDoor;
@@ -184,6 +184,20 @@ impl Machine {
         let state = lock(&self.state);
         let place = state.table.resolve(path).map_err(|_| Errno(libc::ENOTCONN))?;
         state.spot(&place)
+    }
+
+    /// As [`Self::find`], for a container that still sees the mounts `own`. Also gives whether writes are refused.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_in(&self, own: Option<&MountTable>, path: &str) -> Result<(Spot, bool), Errno> {
+        let state = lock(&self.state);
+        let gone = Errno(libc::ENOTCONN);
+        let place = own.unwrap_or(&state.table).resolve(path).map_err(|_| gone)?;
+        if !state.table.answers(&place.fs) {
+            return Err(gone);
+        }
+        Ok((state.spot(&place)?, place.read_only))
     }
 
     /// A fuse server of the container has mounted itself at the node's path.

@@ -42,8 +42,8 @@ impl Machine {
     fn launch_of(&self, id: &ContainerId) -> Option<Launch> {
         let mut state = lock(&self.state);
         let container = state.container(id)?;
-        let (spec, log) = (container.spec.clone(), container.log.clone());
-        Some(Launch { machine: self.clone(), id: id.clone(), spec, log })
+        let (spec, log, own_mounts) = (container.spec.clone(), container.log.clone(), container.own_mounts.clone());
+        Some(Launch { machine: self.clone(), id: id.clone(), spec, log, own_mounts })
     }
 
     /// Ends what runs in the sandboxes that `of` picks.
@@ -62,7 +62,14 @@ impl Machine {
         }
         state.next += 1;
         let id = ContainerId(format!("containerd://{}-{}", self.id.node, state.next));
-        let launch = Launch { machine: self.clone(), id: id.clone(), spec: spec.clone(), log: Log::default() };
+        let own_mounts = state.table.clone();
+        let launch = Launch {
+            machine: self.clone(),
+            id: id.clone(),
+            spec: spec.clone(),
+            log: Log::default(),
+            own_mounts: own_mounts.clone(),
+        };
         let launched = self.images.launch(&launch).map_err(RuntimeError::Start)?;
         let code: Arc<Mutex<Option<i32>>> = Arc::default();
         let (kept, main) = (code.clone(), launched.program);
@@ -86,8 +93,19 @@ impl Machine {
             _ => None,
         });
         let volumes = volumes.collect();
-        let container =
-            Container { record, spec, process: None, part, code, log, since, until: None, oom: false, volumes };
+        let container = Container {
+            record,
+            spec,
+            process: None,
+            part,
+            code,
+            log,
+            own_mounts,
+            since,
+            until: None,
+            oom: false,
+            volumes,
+        };
         state.containers.push(container);
         drop(state);
         let (tell, told) = oneshot::channel();
