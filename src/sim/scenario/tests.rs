@@ -51,8 +51,8 @@ fn the_document_s_manifests_form_its_cluster() {
     let names: Vec<String> = scenario.hosts().into_iter().map(|host| host.name).collect();
     assert_eq!(names[..4], ["hbase-master-0", "hbase-master-1", "hbase-master-2", "hbase-worker-0"]);
     assert_eq!((names[8].as_str(), names[9].as_str()), ("hbase-fuse-2", "mirrors.tuna.tsinghua.edu.cn"));
-    assert_eq!(scenario.runtime.spec().tieredstore.levels[0].dirs(), [("/mnt/disk1".to_string(), 2_000_000_000)]);
-    assert_eq!(scenario.runtime.spec().tieredstore.levels[0].watermarks(), (800_000, 700_000));
+    assert_eq!(scenario.runtime.tieredstore().levels[0].dirs(), [("/mnt/disk1".to_string(), 2_000_000_000)]);
+    assert_eq!(scenario.runtime.tieredstore().levels[0].watermarks(), (800_000, 700_000));
     assert_eq!(scenario.dataset.spec.mounts[0].path(), "/hbase");
 }
 

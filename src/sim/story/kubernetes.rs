@@ -86,7 +86,7 @@ impl Story<'_> {
     }
 
     /// Creates the objects of a manifest, as a user would.
-    fn create(&mut self, manifest: String) -> Result<(), End> {
+    pub(super) fn create(&mut self, manifest: String) -> Result<(), End> {
         let words = ["create", "-f", "manifest.yaml"].map(str::to_owned).to_vec();
         let printed = self.kubectl(words, move |_| Some(manifest.clone()))?;
         if printed.status == 0 { Ok(()) } else { Err(End::Stuck(printed.text)) }

@@ -2,6 +2,8 @@
 //!
 //! boot -> safety (the steps, under load) -> heal -> converge -> serve -> settle, then the record for the oracles.
 
+#[cfg(test)]
+mod app_tests;
 mod core;
 mod disks;
 mod kubernetes;

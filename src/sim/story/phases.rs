@@ -33,7 +33,7 @@ impl Story<'_> {
         self.settle()
     }
 
-    fn boot(&mut self) -> Result<(), End> {
+    pub(super) fn boot(&mut self) -> Result<(), End> {
         self.enter(Phase::Boot);
         let mut jitter = self.seed.stream("boot", 0);
         self.restarts = self.cluster.boot_order(&mut jitter);

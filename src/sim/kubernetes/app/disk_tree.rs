@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::tree::{Done, Reading, Space, Stat, Writing};
+use super::tree::{Done, Reading, Stat, Writing};
 use crate::rt::backend::FileKind;
 use crate::rt::fs::{self, File, OpenOptions};
 use crate::stack::fuse::Errno;
@@ -72,12 +72,6 @@ pub async fn rmdir(path: &str) -> Result<(), Errno> {
 /// Renames.
 pub async fn rename(from: &str, to: &str) -> Result<(), Errno> {
     told(fs::rename(from, to).await)
-}
-
-/// Space.
-pub async fn statfs(path: &str) -> Result<Space, Errno> {
-    let space = told(fs::space(path).await)?;
-    Ok(Space { total: space.total, free: space.available })
 }
 
 struct OnDisk {

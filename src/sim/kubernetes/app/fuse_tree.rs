@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::tree::{Done, Reading, Space, Stat, Writing, split};
+use super::tree::{Done, Reading, Stat, Writing, split};
 use crate::sim::kubernetes::fuse_server::{FuseDoor, Mounted};
 use crate::sim::kubernetes::machine::Machine;
 use crate::sim::workload::{CheckedFile, OpenFile};
@@ -117,16 +117,6 @@ impl FuseTree {
             let (old, new) = (split(&from), split(&to));
             let (old, new) = ((mounted.fuse.node(old.0)?, old.1), (mounted.fuse.node(new.0)?, new.1));
             mounted.fuse.rename(old, new).await
-        })
-        .await
-    }
-
-    /// Space.
-    pub async fn statfs(&self) -> Result<Space, Errno> {
-        self.call(|mounted| async move {
-            let space = mounted.fuse.statfs().await?;
-            let bytes = |blocks: u64| blocks.saturating_mul(space.block_size);
-            Ok(Space { total: bytes(space.blocks), free: bytes(space.free) })
         })
         .await
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::tree::{Done, FileTree, Reading, Space, Stat, Writing, split};
+use super::tree::{Done, FileTree, Reading, Stat, Writing, split};
 use crate::base::lock;
 use crate::stack::fuse::Errno;
 
@@ -228,9 +228,5 @@ impl FileTree for Memory {
             state.files.insert(to.into(), content);
             Ok(())
         })
-    }
-
-    fn statfs<'a>(&'a self, _: &'a str) -> Done<'a, Space> {
-        Box::pin(async { Ok(Space { total: 1 << 30, free: 1 << 29 }) })
     }
 }

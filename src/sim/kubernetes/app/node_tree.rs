@@ -4,7 +4,7 @@
 //! are those of the container's start: what a node mounts over them later is not seen.
 
 use super::fuse_tree::FuseTree;
-use super::tree::{Done, FileTree, Reading, Space, Stat, Writing};
+use super::tree::{Done, FileTree, Reading, Stat, Writing};
 use super::{disk_tree, tree};
 use crate::rt::fs;
 use crate::sim::kubernetes::images::Launch;
@@ -121,15 +121,6 @@ impl FileTree for NodeTree {
                 (At::Disk(from), At::Disk(to)) => disk_tree::rename(&from, &to).await,
                 (At::Fuse(fuse, from), At::Fuse(other, to)) if fuse.same(&other) => fuse.rename(from, to).await,
                 _ => Err(Errno::EXDEV),
-            }
-        })
-    }
-
-    fn statfs<'a>(&'a self, path: &'a str) -> Done<'a, Space> {
-        Box::pin(async move {
-            match self.find(path, false)? {
-                At::Disk(path) => disk_tree::statfs(&path).await,
-                At::Fuse(fuse, _) => fuse.statfs().await,
             }
         })
     }

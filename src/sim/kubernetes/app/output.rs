@@ -78,14 +78,6 @@ impl Io {
         Self { out: Out::Log(log.clone()), err: Out::Log(log.clone()) }
     }
 
-    /// Prints on standard output.
-    ///
-    /// # Errors
-    /// The file's that it goes to.
-    pub async fn print(&self, text: &str) -> Result<(), Errno> {
-        self.out.write(text.as_bytes()).await
-    }
-
     /// Prints a line on standard error; nobody hears of an error in that.
     pub async fn complain(&self, line: &str) {
         let _ = self.err.write(format!("{line}\n").as_bytes()).await;

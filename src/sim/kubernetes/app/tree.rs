@@ -33,15 +33,6 @@ impl Stat {
     }
 }
 
-/// Space of a file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes in all.
-    pub total: u64,
-    /// Bytes free.
-    pub free: u64,
-}
-
 /// A file open for reading.
 pub trait Reading: Send + Sync {
     /// The bytes at `offset`, at most `size`; none at the end.
@@ -76,8 +67,6 @@ pub trait FileTree: Send + Sync {
     fn rmdir<'a>(&'a self, path: &'a str) -> Done<'a, ()>;
     /// Renames within a file system.
     fn rename<'a>(&'a self, from: &'a str, to: &'a str) -> Done<'a, ()>;
-    /// Space where the path is.
-    fn statfs<'a>(&'a self, path: &'a str) -> Done<'a, Space>;
 }
 
 /// `path` seen from the directory `cwd`: absolute, without `.`, `..` and empty parts.
