@@ -4,13 +4,17 @@
 
 pub mod content;
 pub mod ids;
+pub mod percent;
 pub mod planted;
+pub mod secret;
 pub mod seed;
+pub mod sigv4;
 pub mod size;
 pub mod time;
 
 pub use content::Content;
 pub use ids::{HostId, ProcessId, TaskId};
+pub use secret::Secret;
 pub use seed::{Seed, Stream};
 pub use size::ByteSize;
 pub use time::SimTime;

@@ -3,6 +3,7 @@
 pub mod scenario;
 
 pub mod cluster;
+pub mod kubernetes;
 pub mod faults;
 pub mod watch;
 pub mod workload;

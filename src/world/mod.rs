@@ -5,4 +5,5 @@
 pub mod disk;
 pub mod engine;
 pub mod lab;
+pub mod s3;
 pub mod web;

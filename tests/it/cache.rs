@@ -24,7 +24,7 @@ use stormglass::stack::master::{Master, MasterConfig, RaftTimes};
 use stormglass::stack::observe::Observer;
 use stormglass::stack::ufs::{WebOptions, WebStore};
 use stormglass::stack::wire::master::Change;
-use stormglass::stack::wire::{Medium, WorkerAddress};
+use stormglass::stack::wire::{Medium, MountOptions, WorkerAddress};
 use stormglass::stack::worker::Worker;
 use stormglass::stack::worker::config::{Tuning, WorkerConfig};
 use stormglass::stack::worker::store::LevelConfig;
@@ -78,7 +78,7 @@ impl Cache {
         cache.run_for(15);
         cache.operator(|client| async move {
             let url = format!("https://mirror{DIR}/");
-            let mount = Change::Mount { path: "/hbase".into(), url, read_only: true };
+            let mount = Change::Mount { path: "/hbase".into(), url, read_only: true, options: MountOptions::default() };
             client.change(mount, client.deadline()).await.answer().unwrap();
         });
         cache

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fakes::Kubelet;
-use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::core::params::DeleteParams;
 use serde_json::{Value, json};
@@ -298,4 +298,66 @@ fn a_lost_node_is_unknown_then_evicted_then_stuck_until_it_is_out_of_service() {
     let ready = cluster.first(gone, What::Ready, "web-1").expect("started elsewhere");
     assert!(ready - gone < 5.0);
     assert_eq!(dns(), Some(3));
+}
+
+#[test]
+fn a_deployment_rolls_is_scaled_and_goes_with_its_sets() {
+    let cluster = Cluster::new(3, 3);
+    let manifest = |image: &str| {
+        json!({
+            "metadata": { "name": "web", "namespace": "default" },
+            "spec": {
+                "replicas": 3, "selector": { "matchLabels": { "app": "web" } },
+                "template": {
+                    "metadata": { "labels": { "app": "web" } },
+                    "spec": { "containers": [{ "name": "main", "image": image }] }
+                }
+            }
+        })
+    };
+    cluster.create::<Deployment>(manifest("web:1"));
+    cluster.run(20);
+    let sets = |cluster: &Cluster| -> Vec<(String, i32)> {
+        let all = cluster.act(|client| async move {
+            client.list::<ReplicaSet>("default", &Default::default()).await.unwrap().items
+        });
+        all.into_iter().map(|set| (set.metadata.name.unwrap(), set.spec.replicas.unwrap())).collect()
+    };
+    let pods = |cluster: &Cluster| -> Vec<String> {
+        let all = cluster
+            .act(|client| async move { client.list::<Pod>("default", &Default::default()).await.unwrap().items });
+        all.into_iter().map(|pod| pod.metadata.name.unwrap()).collect()
+    };
+    let first = sets(&cluster)[0].0.clone();
+    assert!(first.starts_with("web-") && first.len() > "web-".len());
+    let names = pods(&cluster);
+    assert_eq!(names.len(), 3);
+    assert!(
+        names.iter().all(|name| name.starts_with(&format!("{first}-")) && name.len() == first.len() + 6),
+        "{names:?}"
+    );
+    cluster.act(|client| async move {
+        let patch = Patch::Merge(
+            json!({ "spec": { "template": { "spec": { "containers": [{ "name": "main", "image": "web:2" }] } } } }),
+        );
+        client.patch::<Deployment>("default", "web", &patch).await.unwrap();
+    });
+    cluster.run(60);
+    let after = sets(&cluster);
+    assert_eq!(after.iter().map(|(_, size)| size).sum::<i32>(), 3);
+    assert!(after.contains(&(first.clone(), 0)), "{after:?}");
+    let names = pods(&cluster);
+    assert!(names.len() == 3 && names.iter().all(|name| !name.starts_with(&format!("{first}-"))), "{names:?}");
+    let deployment: Deployment = cluster.get("default", "web").unwrap();
+    assert_eq!(deployment.metadata.annotations.unwrap()["deployment.kubernetes.io/revision"], "2");
+    let status = deployment.status.unwrap();
+    assert_eq!((status.replicas, status.updated_replicas, status.available_replicas), (Some(3), Some(3), Some(3)));
+    cluster.act(|client| async move { client.scale::<Deployment>("default", "web", 5).await.unwrap() });
+    cluster.run(20);
+    assert_eq!(pods(&cluster).len(), 5);
+    cluster.act(|client| async move {
+        client.delete::<Deployment>("default", "web", &DeleteParams::background()).await.unwrap();
+    });
+    cluster.run(30);
+    assert!(sets(&cluster).is_empty() && pods(&cluster).is_empty(), "the garbage collector takes what is owned");
 }

@@ -15,6 +15,10 @@ mod states;
 
 mod statefulset;
 
+mod replicaset;
+
+mod deployment;
+
 mod daemonset;
 
 mod job;

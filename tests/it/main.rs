@@ -17,6 +17,7 @@ mod kubelet;
 mod live;
 mod log_store;
 mod masters;
+mod object_store;
 mod scenario_in_rust;
 mod seam;
 mod tidy;

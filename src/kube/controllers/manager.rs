@@ -9,16 +9,19 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 
 use super::daemonset::DaemonSetConfig;
+use super::deployment::DeploymentConfig;
 use super::endpoints::EndpointsConfig;
 use super::garbage_collector::kinds::Objects;
 use super::job::JobConfig;
 use super::node_lifecycle::NodeLifecycleConfig;
 use super::pod_gc::PodGcConfig;
+use super::replicaset::ReplicaSetConfig;
 use super::shared::Shared;
 use super::statefulset::StatefulSetConfig;
 use super::taint_eviction::TaintEvictionConfig;
 use super::{
-    daemonset, endpoints, garbage_collector, job, node_lifecycle, pod_gc, protection, statefulset, taint_eviction,
+    daemonset, deployment, endpoints, garbage_collector, job, node_lifecycle, pod_gc, protection, replicaset,
+    statefulset, taint_eviction,
 };
 use crate::kube::client::{Client, Informer, QueueConfig};
 use crate::rt::task::Scope;
@@ -26,6 +29,10 @@ use crate::rt::task::Scope;
 /// A controller by upstream's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Controller {
+    /// `deployment-controller`.
+    Deployment,
+    /// `replicaset-controller`.
+    ReplicaSet,
     /// `statefulset-controller`.
     StatefulSet,
     /// `daemonset-controller`.
@@ -48,7 +55,9 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
+        Self::Deployment,
+        Self::ReplicaSet,
         Self::StatefulSet,
         Self::DaemonSet,
         Self::Job,
@@ -63,6 +72,8 @@ impl Controller {
     /// Upstream's name.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Deployment => "deployment-controller",
+            Self::ReplicaSet => "replicaset-controller",
             Self::StatefulSet => "statefulset-controller",
             Self::DaemonSet => "daemonset-controller",
             Self::Job => "job-controller",
@@ -81,6 +92,10 @@ impl Controller {
 pub struct ControllerManagerConfig {
     /// Those that run.
     pub controllers: Vec<Controller>,
+    /// Deployments.
+    pub deployment: DeploymentConfig,
+    /// ReplicaSets.
+    pub replica_set: ReplicaSetConfig,
     /// StatefulSets.
     pub stateful_set: StatefulSetConfig,
     /// DaemonSets.
@@ -103,6 +118,8 @@ impl Default for ControllerManagerConfig {
     fn default() -> Self {
         Self {
             controllers: Controller::ALL.to_vec(),
+            deployment: DeploymentConfig::default(),
+            replica_set: ReplicaSetConfig::default(),
             stateful_set: StatefulSetConfig::default(),
             daemon_set: DaemonSetConfig::default(),
             job: JobConfig::default(),
@@ -131,6 +148,8 @@ fn objects(shared: &Shared) -> Objects {
         .with("Pod", true, &shared.pods)
         .with("Node", false, &shared.nodes)
         .with("Lease", true, &shared.leases)
+        .with("Deployment", true, &shared.deployments)
+        .with("ReplicaSet", true, &shared.replica_sets)
         .with("StatefulSet", true, &shared.stateful_sets)
         .with("DaemonSet", true, &shared.daemon_sets)
         .with("ControllerRevision", true, &shared.revisions)
@@ -157,6 +176,8 @@ pub async fn run(
     for controller in &config.controllers {
         let (own, task) = (shared.clone(), controller.name());
         match controller {
+            Controller::Deployment => drop(scope.spawn(task, deployment::run(own, config.deployment))),
+            Controller::ReplicaSet => drop(scope.spawn(task, replicaset::run(own, config.replica_set))),
             Controller::StatefulSet => drop(scope.spawn(task, statefulset::run(own, config.stateful_set))),
             Controller::DaemonSet => drop(scope.spawn(task, daemonset::run(own, config.daemon_set))),
             Controller::Job => drop(scope.spawn(task, job::run(own, config.job))),

@@ -19,6 +19,10 @@ pub mod shared;
 
 pub mod expectations;
 
+pub mod replicaset;
+
+pub mod deployment;
+
 pub mod statefulset;
 
 pub mod daemonset;

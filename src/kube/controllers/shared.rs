@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
@@ -30,6 +30,10 @@ pub struct Shared {
     pub nodes: Informer<Node>,
     /// Leases, of nodes among others.
     pub leases: Informer<Lease>,
+    /// Deployments.
+    pub deployments: Informer<Deployment>,
+    /// ReplicaSets.
+    pub replica_sets: Informer<ReplicaSet>,
     /// StatefulSets.
     pub stateful_sets: Informer<StatefulSet>,
     /// DaemonSets.
@@ -57,6 +61,8 @@ impl Shared {
             pods: Informer::all(&client),
             nodes: Informer::all(&client),
             leases: Informer::all(&client),
+            deployments: Informer::all(&client),
+            replica_sets: Informer::all(&client),
             stateful_sets: Informer::all(&client),
             daemon_sets: Informer::all(&client),
             revisions: Informer::all(&client),
@@ -75,6 +81,8 @@ impl Shared {
         self.pods.synced().await;
         self.nodes.synced().await;
         self.leases.synced().await;
+        self.deployments.synced().await;
+        self.replica_sets.synced().await;
         self.stateful_sets.synced().await;
         self.daemon_sets.synced().await;
         self.revisions.synced().await;

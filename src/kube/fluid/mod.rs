@@ -1,18 +1,26 @@
 //! Fluid: datasets, the runtimes that cache them, and their controllers.
 //!
-//! `api` holds the kinds, `chart` what is installed for a runtime, `runtime` and `dataset` the controllers, `probe` what
-//! they ask of the cache.
+//! `install` is Fluid's own installation, `images` what its containers run. `api` holds the kinds, `chart` what is installed for
+//! a runtime; `runtime`, `dataset` and `operation` are the controllers, `probe` is what they ask of the cache and `tool` what the
+//! operations' pods do.
 
 pub mod api;
+pub mod backup;
 pub mod chart;
 pub mod conditions;
+pub mod controller;
 pub mod dataset;
 pub mod flavor;
+pub mod images;
+pub mod install;
 pub mod labels;
+pub mod operation;
 pub mod ports;
 pub mod probe;
 pub mod profile;
 pub mod runtime;
+pub mod tool;
+mod update;
 
 use super::kind::Kinds;
 

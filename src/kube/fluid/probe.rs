@@ -10,6 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use super::flavor::Flavor;
 use crate::base::planted::{Bug, planted};
 
 /// What a probe gives, later.
@@ -40,6 +41,14 @@ pub struct PodRef {
     pub name: String,
     /// Container.
     pub container: String,
+}
+
+impl PodRef {
+    /// The container that controllers ask: that of a runtime's master 0, whoever leads.
+    pub fn master(flavor: Flavor, namespace: &str, name: &str) -> Self {
+        let container = if flavor == Flavor::Jindo { "jindofs-master".into() } else { flavor.role("master") };
+        Self { namespace: namespace.into(), name: format!("{}-0", flavor.master(name)), container }
+    }
 }
 
 /// An under-store to mount.
@@ -102,6 +111,10 @@ pub trait CacheProbe: Send + Sync {
     fn count<'a>(&'a self, master: &'a PodRef) -> Answer<'a, Content>;
     /// Room and use of the workers.
     fn capacity<'a>(&'a self, master: &'a PodRef) -> Answer<'a, Capacity>;
+    /// Name of the pod of the master that leads, as the second line of `fsadmin report` tells.
+    fn leader<'a>(&'a self, master: &'a PodRef) -> Answer<'a, String>;
+    /// What the info file of a backup tells, which the container of a restored master mounts.
+    fn backup_info<'a>(&'a self, master: &'a PodRef, file: &'a str) -> Answer<'a, Content>;
     /// Frees what is cached.
     fn free<'a>(&'a self, master: &'a PodRef) -> Answer<'a, ()>;
 }

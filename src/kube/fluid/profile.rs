@@ -39,9 +39,30 @@ pub enum EvenMasters {
     Warn,
 }
 
+/// How the master that a backup is taken from is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupMaster {
+    /// With several masters the leader is asked for (v0.7).
+    LeaderOfMasters,
+    /// With several *workers* the leader is asked for, else it is master 0: `spec.replicas` is read where `master.replicas` is
+    /// meant (v1.0 and later). With three masters and one worker a follower may be asked.
+    LeaderOfWorkers,
+}
+
+/// What a second operation of a kind does while one runs on the same dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondOperation {
+    /// A DataLoad waits, a DataBackup fails (v0.7).
+    WaitOrFail,
+    /// Both run: the lock is a list (v1.0).
+    Run,
+}
+
 /// The switches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
+    /// Tag of Fluid's own images.
+    pub version: &'static str,
     /// Of the workers.
     pub workers: WorkerSet,
     /// Of the fuse pods.
@@ -58,11 +79,18 @@ pub struct Profile {
     pub volume_capacity: &'static str,
     /// Access mode of the claim if the dataset names none.
     pub access_mode: &'static str,
+    /// Feature gate `FuseRecovery` of the CSI plugin: off unless an installation turns it on.
+    pub fuse_recovery: bool,
+    /// How the master that a backup is taken from is found.
+    pub backup_master: BackupMaster,
+    /// What a second operation of a kind does while one runs on the same dataset.
+    pub second_operation: SecondOperation,
 }
 
 impl Profile {
     /// The GooseFS document (April 2022).
     pub const GOOSEFS_DOCUMENT: Self = Self {
+        version: "v0.6.0",
         workers: WorkerSet::DaemonSet,
         fuse: FuseNodes::WithWorkers,
         parallel_masters: false,
@@ -71,9 +99,13 @@ impl Profile {
         namespaced_volume: false,
         volume_capacity: "100Gi",
         access_mode: "ReadWriteMany",
+        fuse_recovery: false,
+        backup_master: BackupMaster::LeaderOfMasters,
+        second_operation: SecondOperation::WaitOrFail,
     };
     /// v0.7.0, the time of the Alluxio document.
     pub const V0_7: Self = Self {
+        version: "v0.7.0",
         workers: WorkerSet::StatefulSet,
         fuse: FuseNodes::OnDemand,
         parallel_masters: false,
@@ -82,9 +114,13 @@ impl Profile {
         namespaced_volume: false,
         volume_capacity: "100Gi",
         access_mode: "ReadWriteMany",
+        fuse_recovery: false,
+        backup_master: BackupMaster::LeaderOfMasters,
+        second_operation: SecondOperation::WaitOrFail,
     };
     /// v1.0.8 and later.
     pub const V1_0: Self = Self {
+        version: "v1.0.8",
         workers: WorkerSet::StatefulSet,
         fuse: FuseNodes::OnDemand,
         parallel_masters: true,
@@ -93,6 +129,9 @@ impl Profile {
         namespaced_volume: true,
         volume_capacity: "100Pi",
         access_mode: "ReadOnlyMany",
+        fuse_recovery: false,
+        backup_master: BackupMaster::LeaderOfWorkers,
+        second_operation: SecondOperation::Run,
     };
 
     /// Name of the volume of a dataset.

@@ -3,7 +3,7 @@
 //! Names, short names, scopes and selectable fields follow kube-apiserver 1.37. Differs: only the kinds that the simulated
 //! control plane acts upon are here, so that a manifest never asks for something that would silently do nothing.
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -90,6 +90,13 @@ pub(super) fn table() -> Vec<Kind> {
         plain::<CSINode>().cluster(),
         plain::<CSIDriver>().cluster(),
         plain::<Lease>(),
+        Kind::of::<Deployment>(defaults::deployment).short(&["deploy"]).status().generation().scaled(),
+        Kind::of::<ReplicaSet>(defaults::replica_set)
+            .short(&["rs"])
+            .status()
+            .generation()
+            .scaled()
+            .selects(&["status.replicas"]),
         Kind::of::<StatefulSet>(defaults::stateful_set).short(&["sts"]).status().generation().scaled(),
         Kind::of::<DaemonSet>(defaults::daemon_set).short(&["ds"]).status().generation(),
         plain::<ControllerRevision>(),

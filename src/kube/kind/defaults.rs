@@ -6,7 +6,8 @@
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{
-    DaemonSet, DaemonSetUpdateStrategy, RollingUpdateDaemonSet, RollingUpdateStatefulSetStrategy, StatefulSet,
+    DaemonSet, DaemonSetUpdateStrategy, Deployment, DeploymentStrategy, ReplicaSet, RollingUpdateDaemonSet,
+    RollingUpdateDeployment, RollingUpdateStatefulSetStrategy, StatefulSet,
     StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::batch::v1::Job;
@@ -127,6 +128,29 @@ fn probe(probe: &mut Probe) {
         or(&mut get.path, "/");
         or(&mut get.scheme, "HTTP");
     }
+}
+
+/// A Deployment.
+pub fn deployment(deployment: &mut Deployment) {
+    let spec = &mut deployment.spec;
+    or(&mut spec.replicas, 1);
+    or(&mut spec.revision_history_limit, 10);
+    or(&mut spec.progress_deadline_seconds, 600);
+    let strategy = spec.strategy.get_or_insert_with(DeploymentStrategy::default);
+    or(&mut strategy.type_, "RollingUpdate");
+    if strategy.type_.as_deref() == Some("RollingUpdate") {
+        let rolling = strategy.rolling_update.get_or_insert_with(RollingUpdateDeployment::default);
+        or(&mut rolling.max_unavailable, IntOrString::String("25%".into()));
+        or(&mut rolling.max_surge, IntOrString::String("25%".into()));
+    }
+    spec.template.spec.iter_mut().for_each(pod_spec);
+}
+
+/// A ReplicaSet.
+pub fn replica_set(set: &mut ReplicaSet) {
+    let spec = &mut set.spec;
+    or(&mut spec.replicas, 1);
+    spec.template.iter_mut().filter_map(|template| template.spec.as_mut()).for_each(pod_spec);
 }
 
 /// A StatefulSet.

@@ -45,7 +45,11 @@ pub(super) fn object(kind: &Kind, name: &str, body: &Body) -> Result<(), Refusal
     let spec = body.get("spec");
     match kind.kind.as_str() {
         "Pod" => pod_spec(spec, "spec", &mut errors),
-        "StatefulSet" | "DaemonSet" => template(spec, &mut errors),
+        "Deployment" => {
+            template(spec, &mut errors);
+            strategy(spec, &mut errors);
+        }
+        "ReplicaSet" | "StatefulSet" | "DaemonSet" => template(spec, &mut errors),
         "Job" => pod_spec(spec.and_then(|s| s.pointer("/template/spec")), "spec.template.spec", &mut errors),
         _ => {}
     }
@@ -119,6 +123,51 @@ fn template(spec: Option<&Value>, errors: &mut Vec<FieldError>) {
         }
     }
     pod_spec(Some(&pod), "spec.template.spec", errors);
+    // What a controller replaces must be meant to run for ever.
+    if let Some(policy) = pod.get("restartPolicy").and_then(Value::as_str).filter(|policy| *policy != "Always") {
+        errors.push(FieldError {
+            field: "spec.template.spec.restartPolicy".into(),
+            reason: "FieldValueNotSupported",
+            message: format!("Unsupported value: {policy:?}: supported values: \"Always\""),
+        });
+    }
+}
+
+/// A rolling update must be able to move; one that recreates has no numbers.
+fn strategy(spec: Option<&Value>, errors: &mut Vec<FieldError>) {
+    let at = |field: &str| spec.and_then(|spec| spec.pointer(&format!("/strategy/{field}")));
+    let rolling = "spec.strategy.rollingUpdate";
+    match at("type").and_then(Value::as_str).unwrap_or_default() {
+        "Recreate" if at("rollingUpdate").is_some() => {
+            errors.push(forbidden_field(rolling, "may not be specified when strategy `type` is 'Recreate'"));
+        }
+        "Recreate" => {}
+        "RollingUpdate" => {
+            let zero = |field: &str| match at(&format!("rollingUpdate/{field}")) {
+                Some(Value::Number(number)) => number.as_i64() == Some(0),
+                Some(Value::String(text)) => text.trim_end_matches('%') == "0",
+                _ => false,
+            };
+            if zero("maxSurge") && zero("maxUnavailable") {
+                let why = "may not be 0 when `maxSurge` is 0";
+                errors.push(invalid_value(&format!("{rolling}.maxUnavailable"), "0", why));
+            }
+            for field in ["maxSurge", "maxUnavailable"] {
+                if let Some(text) = at(&format!("rollingUpdate/{field}")).and_then(Value::as_str)
+                    && text.strip_suffix('%').is_none_or(|number| number.parse::<u32>().is_err())
+                {
+                    let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  \
+                        or '93%', regex used for validation is '[0-9]+%')";
+                    errors.push(invalid_value(&format!("{rolling}.{field}"), text, why));
+                }
+            }
+        }
+        other => errors.push(FieldError {
+            field: "spec.strategy.type".into(),
+            reason: "FieldValueNotSupported",
+            message: format!("Unsupported value: {other:?}: supported values: \"Recreate\", \"RollingUpdate\""),
+        }),
+    }
 }
 
 /// Fields that may not change.
@@ -145,7 +194,9 @@ pub(super) fn update(kind: &Kind, old: &Object, new: &Body) -> Result<(), Refusa
                 forbidden_field("spec", why)
             })
         }
-        "DaemonSet" if was.get("selector") != is.get("selector") => Some(immutable("spec.selector")),
+        "DaemonSet" | "Deployment" | "ReplicaSet" if was.get("selector") != is.get("selector") => {
+            Some(immutable("spec.selector"))
+        }
         "Job" if was.get("template") != is.get("template") => Some(immutable("spec.template")),
         "Job" if was.get("selector") != is.get("selector") => Some(immutable("spec.selector")),
         "PersistentVolumeClaim" => claim_change(was, is),

@@ -3,13 +3,15 @@
 //! Read from outside, past the worker: what a program says of its own blocks is not believed. Damage counts even where the
 //! worker would not see it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::Cluster;
+use crate::kube::csi::mount::is_within;
 use crate::stack::wire::BlockId;
-use crate::stack::worker::store::format::{HEADER_BYTES, inspect};
-use crate::stack::worker::store::{block_named, blocks_dir};
-use crate::world::disk::FileSystem;
+use crate::stack::worker::store::block_named;
+use crate::stack::worker::store::format::{HEADER_BYTES, Header, inspect};
+use crate::world::disk::{DiskId, FileSystem};
 use crate::world::lab::Lab;
 
 /// One cached block on a disk.
@@ -17,7 +19,9 @@ use crate::world::lab::Lab;
 pub struct BlockFile {
     /// Which block.
     pub block: BlockId,
-    /// Its file, as mounted.
+    /// The disk it is on.
+    pub disk: DiskId,
+    /// Its file, as the disk has it.
     pub path: String,
     /// Where the block's own bytes lie in the file.
     pub payload: Range<u64>,
@@ -25,21 +29,51 @@ pub struct BlockFile {
     pub bad: bool,
 }
 
-/// The whole blocks on a member's disk, by path. A file whose header cannot be read is no block any more.
+/// The whole blocks on a member's disks, by path. A file whose header cannot be read is no block any more.
 pub fn block_files(lab: &Lab, cluster: &Cluster, member: usize) -> Vec<BlockFile> {
-    let Some(disk) = cluster.members[member].disk else { return Vec::new() };
-    let dirs: Vec<String> = cluster.programs().store_dirs().map(blocks_dir).collect();
-    // A member has the disks that the world gave it.
-    lab.disks.look(disk, |files| find(files, &dirs)).unwrap_or_default()
+    // A host has the disks that the world gave it.
+    let on = |(disk, dirs): (DiskId, Vec<String>)| lab.disks.look(disk, |files| find(disk, files, &dirs));
+    by_disk(lab, cluster, member).into_iter().filter_map(|entry| on(entry).ok()).flatten().collect()
 }
 
-fn find(files: &FileSystem, dirs: &[String]) -> Vec<BlockFile> {
+/// The directories of a member's store, as the disks have them.
+fn by_disk(lab: &Lab, cluster: &Cluster, member: usize) -> BTreeMap<DiskId, Vec<String>> {
+    let member = &cluster.members[member];
+    let mut mounts = lab.disks.mounts(member.host);
+    mounts.sort_by_key(|(at, _)| std::cmp::Reverse(at.len()));
+    let mut by_disk: BTreeMap<DiskId, Vec<String>> = BTreeMap::new();
+    for dir in &member.store {
+        let Some((at, disk)) = mounts.iter().find(|(at, _)| is_within(dir, at)) else { continue };
+        let own = &dir[at.trim_end_matches('/').len()..];
+        by_disk.entry(*disk).or_default().push(own.to_owned());
+    }
+    by_disk
+}
+
+/// Bytes of the whole blocks on a member's disks, whatever their health.
+pub fn cached_bytes(lab: &Lab, cluster: &Cluster, member: usize) -> u64 {
+    let mut bytes = 0;
+    for (disk, dirs) in by_disk(lab, cluster, member) {
+        let count = |files: &FileSystem| {
+            let length = |(path, bytes): (String, Option<&[u8]>)| {
+                let (dir, name) = path.rsplit_once('/')?;
+                let block = block_named(name).filter(|_| dirs.iter().any(|known| known == dir))?;
+                Header::decode(block, bytes?).ok().map(|header| header.length)
+            };
+            files.walk().into_iter().filter_map(length).sum::<u64>()
+        };
+        bytes += lab.disks.look(disk, count).unwrap_or_default();
+    }
+    bytes
+}
+
+fn find(disk: DiskId, files: &FileSystem, dirs: &[String]) -> Vec<BlockFile> {
     let block_file = |(path, bytes): (String, Option<&[u8]>)| {
         let (dir, name) = path.rsplit_once('/')?;
         let block = block_named(name).filter(|_| dirs.iter().any(|known| known == dir))?;
         let (header, health) = inspect(block, bytes?).ok()?;
         let start = HEADER_BYTES as u64;
-        Some(BlockFile { block, path, payload: start..start + header.length, bad: health.is_err() })
+        Some(BlockFile { block, disk, path, payload: start..start + header.length, bad: health.is_err() })
     };
     files.walk().into_iter().filter_map(block_file).collect()
 }

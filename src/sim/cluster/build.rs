@@ -1,15 +1,15 @@
 //! Makes the hosts, disks, clocks and links that a scenario asks for.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cluster, Life, Member, Programs};
+use super::{Cluster, Member, Programs};
 use crate::base::time::nanos;
 use crate::base::{HostId, Seed, Stream};
+use crate::sim::kubernetes::{Ground, Kubernetes};
 use crate::sim::scenario::target::Role;
 use crate::sim::scenario::{self, PlannedHost, Scenario};
-use crate::stack::observe::Observer;
+use crate::stack::worker::store::blocks_dir;
 use crate::world::disk::{DiskConfig, DiskId, Timing};
 use crate::world::engine::{Burst, Clock, Latency, LinkRule, Ratio};
 use crate::world::lab::Lab;
@@ -21,13 +21,27 @@ pub const DATA: &str = "/";
 pub fn build(lab: &Lab, scenario: &Scenario, seed: Seed) -> Cluster {
     let mut clocks = seed.stream("clocks", 0);
     let mut disks = seed.stream("disks", 0);
-    let plans = scenario.hosts();
-    let members: Vec<Member> =
-        plans.into_iter().map(|plan| member(lab, scenario, plan, &mut clocks, &mut disks)).collect();
+    let kubernetes = scenario.spec.kubernetes.as_ref().map(|spec| {
+        Kubernetes::new(lab, scenario, spec, seed, |_| Ground {
+            disk: disk_config(scenario, &mut disks),
+            clock: clock(scenario, &mut clocks),
+        })
+    });
+    let mut members = Vec::new();
+    for plan in scenario.hosts() {
+        let place = kubernetes.as_ref().and_then(|kubernetes| kubernetes.place(&plan));
+        members.push(match place {
+            Some((host, ip)) => Member::new(plan, host, ip),
+            None => member(lab, scenario, plan, &mut clocks, &mut disks),
+        });
+    }
     link(lab, scenario, &members);
     let programs = Programs::new(scenario, &members);
+    for member in members.iter_mut().filter(|member| member.plan.role == Role::Worker) {
+        member.store = programs.store_dirs().map(blocks_dir).collect();
+    }
     debug_assert!(members.is_sorted_by_key(|member| member.plan.role), "roles stand together");
-    Cluster { members, programs, changes: 0, ended: None }
+    Cluster { members, programs, kubernetes, changes: 0, served: false, ended: None }
 }
 
 /// The address of a member after `moves` changes of address.
@@ -37,6 +51,8 @@ pub(super) fn address(role: Role, index: u32, moves: u32) -> Ipv4Addr {
         Role::Worker => 2,
         Role::Fuse => 3,
         Role::UnderStore => 9,
+        // Theirs are given by Kubernetes.
+        Role::Node | Role::Control => 10,
     };
     let net = net + 20 * (moves % 12) as u8;
     Ipv4Addr::new(10, net, (index / 250) as u8, (index % 250) as u8 + 1)
@@ -47,20 +63,7 @@ fn member(lab: &Lab, scenario: &Scenario, plan: PlannedHost, clocks: &mut Stream
     let host = lab.world.add_host(&plan.name, ip);
     lab.world.set_clock(host, clock(scenario, clocks));
     let disk = matches!(plan.role, Role::Master | Role::Worker).then(|| disk(lab, scenario, host, disks));
-    Member {
-        plan,
-        host,
-        ip,
-        disk,
-        life: Life::Stopped,
-        process: None,
-        guests: Vec::new(),
-        ending: false,
-        moves: 0,
-        incarnation: 0,
-        storage: 0,
-        observer: Arc::new(Observer::default()),
-    }
+    Member { disk, ..Member::new(plan, host, ip) }
 }
 
 /// Offset and drift within the scenario's bounds, either way.
@@ -73,12 +76,15 @@ fn clock(scenario: &Scenario, stream: &mut Stream) -> Clock {
     Clock { drift_ppm: either_way(bounds.drift_ppm.into()), offset_ns: either_way(nanos(bounds.offset.0)) }
 }
 
-fn disk(lab: &Lab, scenario: &Scenario, host: HostId, stream: &mut Stream) -> DiskId {
+fn disk_config(scenario: &Scenario, stream: &mut Stream) -> DiskConfig {
     let params = &scenario.spec.parameters.disk;
     let timing =
         Timing { read: params.latency.draw(stream), sync: params.sync.draw(stream), bandwidth: params.bandwidth.get() };
-    let config = DiskConfig { capacity: params.size.get(), timing, ..DiskConfig::default() };
-    let disk = lab.disks.add_disk(config);
+    DiskConfig { capacity: params.size.get(), timing, ..DiskConfig::default() }
+}
+
+fn disk(lab: &Lab, scenario: &Scenario, host: HostId, stream: &mut Stream) -> DiskId {
+    let disk = lab.disks.add_disk(disk_config(scenario, stream));
     let mounted = lab.disks.mount(host, DATA, disk);
     debug_assert!(mounted.is_ok(), "a new disk on a new host: {mounted:?}");
     disk

@@ -48,9 +48,39 @@ pub struct Member {
     pub storage: u32,
     /// What a master tells of itself; a new one each start.
     pub observer: Arc<Observer>,
+    /// Directories of a worker's store, as its host sees them.
+    pub store: Vec<String>,
+    /// The container that its program is, on Kubernetes.
+    pub container: Option<String>,
+    /// Volumes of the cloud that the container mounts, by handle.
+    pub volumes: Vec<String>,
+    /// The pod object that the container is of: another one has another `emptyDir`.
+    pub pod: Option<String>,
 }
 
 impl Member {
+    /// A member that does not run, on a host without a disk of its own.
+    pub fn new(plan: PlannedHost, host: HostId, ip: Ipv4Addr) -> Self {
+        Self {
+            plan,
+            host,
+            ip,
+            disk: None,
+            life: Life::Stopped,
+            process: None,
+            guests: Vec::new(),
+            ending: false,
+            moves: 0,
+            incarnation: 0,
+            storage: 0,
+            observer: Arc::new(Observer::default()),
+            store: Vec::new(),
+            container: None,
+            volumes: Vec::new(),
+            pod: None,
+        }
+    }
+
     /// As progress shows it.
     pub fn process_state(&self, cut_off: bool) -> ProcessState {
         match self.life {

@@ -6,19 +6,26 @@
 mod blocks;
 mod build;
 mod member;
+mod pods;
 mod programs;
+mod servers;
 mod target;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use blocks::{BlockFile, block_files};
+pub use blocks::{BlockFile, block_files, cached_bytes};
 use build::address;
 pub use build::{build, burst, latency, ratio};
 pub use member::{Life, Member};
-pub use programs::{JOURNAL_PORT, MASTER_PORT, Programs, WORKER_PORT, url_path};
+pub use programs::{
+    JOURNAL_PORT, MASTER_PORT, Programs, WORKER_PORT, client_options, master_config, url_path, web_options,
+    worker_tuning,
+};
+pub use servers::{Secrets, StoreServer, servers};
 
-use crate::base::SimTime;
+use crate::base::{HostId, SimTime};
+use crate::sim::kubernetes::{Component, Kubernetes};
 use crate::sim::scenario::target::Role;
 use crate::stack::observe::{MasterFacts, Observer};
 use crate::world::lab::Lab;
@@ -27,8 +34,12 @@ use crate::world::lab::Lab;
 pub struct Cluster {
     /// All members: masters, workers, fuse clients, under-stores, in this order.
     pub members: Vec<Member>,
+    /// The Kubernetes that starts and ends the members' programs, if the scenario has one.
+    pub kubernetes: Option<Kubernetes>,
     programs: Programs,
     changes: u64,
+    /// Whether the pods were looked at before.
+    served: bool,
     /// Processes of the world that had ended when exits were noticed last, if the engine counts them.
     ended: Option<u64>,
 }
@@ -52,6 +63,9 @@ impl Cluster {
 
     /// Starts a member's program, with power if it had none. Nothing if it runs.
     pub fn start(&mut self, lab: &Lab, index: usize) {
+        if self.power_on(lab, index) {
+            return;
+        }
         let member = &mut self.members[index];
         if member.running() {
             return;
@@ -65,6 +79,40 @@ impl Cluster {
         // The host has power: starting cannot fail.
         member.process = lab.world.start(member.host, &name, program).ok();
         member.life = Life::Up;
+        self.changes += 1;
+    }
+
+    /// On Kubernetes: the member's node gets its power and its kubelet back, which starts what was there. Gives whether the
+    /// member is Kubernetes' to start.
+    fn power_on(&mut self, lab: &Lab, index: usize) -> bool {
+        let host = self.members[index].host;
+        let role = self.members[index].plan.role;
+        let Some(kubernetes) = &mut self.kubernetes else { return false };
+        if role == Role::Control {
+            kubernetes.start_component(lab, Component::ALL[self.members[index].plan.index as usize]);
+            self.changes += 1;
+            return true;
+        }
+        let Some(node) = kubernetes.node_on(host) else { return false };
+        kubernetes.power_on(lab, node);
+        for member in self.members.iter_mut().filter(|member| member.host == host && member.life == Life::Dark) {
+            member.life = Life::Stopped;
+        }
+        self.changes += 1;
+        true
+    }
+
+    /// The host loses its power, and on Kubernetes every member on it.
+    fn pull_plug(&mut self, lab: &Lab, host: HostId) {
+        let node = self.kubernetes.as_mut().and_then(|kubernetes| kubernetes.node_on(host).map(|n| (kubernetes, n)));
+        match node {
+            Some((kubernetes, node)) => drop(kubernetes.power_loss(lab, node)),
+            None => lab.power_loss(host),
+        }
+        for member in self.members.iter_mut().filter(|member| member.host == host) {
+            member.guests.clear();
+            member.life = Life::Dark;
+        }
         self.changes += 1;
     }
 
@@ -101,14 +149,10 @@ impl Cluster {
 
     /// Pulls the plug: unsynced data are gone. Gives whether there was power.
     pub fn power_loss(&mut self, lab: &Lab, index: usize) -> bool {
-        let member = &mut self.members[index];
-        if member.life == Life::Dark {
+        if self.members[index].life == Life::Dark {
             return false;
         }
-        lab.power_loss(member.host);
-        member.guests.clear();
-        member.life = Life::Dark;
-        self.changes += 1;
+        self.pull_plug(lab, self.members[index].host);
         true
     }
 
@@ -135,6 +179,10 @@ impl Cluster {
     /// Notes programs that ended, and gives those that nobody had asked to.
     pub fn notice_exits(&mut self, lab: &Lab) -> Vec<usize> {
         let mut ended = Vec::new();
+        if self.kubernetes.is_some() {
+            // Its kubelets notice, and start again what they should.
+            return ended;
+        }
         let count = lab.world.ended();
         if count.is_some() && count == self.ended {
             return ended;
@@ -149,6 +197,20 @@ impl Cluster {
             }
         }
         ended
+    }
+
+    /// On Kubernetes: carries out what was ordered, and takes over what its pods have come to.
+    pub fn serve(&mut self, lab: &Lab) {
+        let Some(kubernetes) = &mut self.kubernetes else { return };
+        if !kubernetes.serve(lab) && self.served {
+            return;
+        }
+        self.served = true;
+        for member in &mut self.members {
+            if pods::follow(member, kubernetes, lab) {
+                self.changes += 1;
+            }
+        }
     }
 
     /// The master that serves clients: of those that say so, the one with the highest term. A master that is frozen or
@@ -181,6 +243,8 @@ impl Cluster {
             Role::Worker => "worker",
             Role::Fuse => "fuse",
             Role::UnderStore => "under-store",
+            Role::Node => "kubelet",
+            Role::Control => "control plane",
             Role::Master if !member.running() => "follower",
             Role::Master => match member.observer.look(|facts| facts.role) {
                 Raft::Leader => "leader",
@@ -193,12 +257,14 @@ impl Cluster {
 
     /// Start times of the programs at boot: each member a little after the other, as pods come up.
     pub fn boot_order(&self, jitter: &mut crate::base::Stream) -> Vec<(SimTime, usize)> {
+        let here = |i: &usize| self.kubernetes.is_none() || self.members[*i].plan.role == Role::UnderStore;
         let mut order: Vec<_> = (0..self.members.len())
+            .filter(here)
             .map(|i| {
                 let late = match self.members[i].plan.role {
                     Role::UnderStore => 0,
                     Role::Master => jitter.range(0..=2_000),
-                    Role::Worker | Role::Fuse => jitter.range(1_000..=3_000),
+                    Role::Worker | Role::Fuse | Role::Node | Role::Control => jitter.range(1_000..=3_000),
                 };
                 (SimTime::from_millis(late), i)
             })

@@ -14,6 +14,7 @@ pub(super) fn names(target: &Target, member: &Member) -> bool {
         Target::Workers => role == Role::Worker,
         Target::Fuses => role == Role::Fuse,
         Target::UnderStores => role == Role::UnderStore,
+        Target::Nodes => role == Role::Node,
         Target::Member(of, index) => role == *of && member.plan.index == *index,
         Target::Host(name) => member.plan.name == *name,
         Target::Leader | Target::Follower | Target::Followers | Target::Worker | Target::Fuse | Target::Victim => false,

@@ -239,6 +239,10 @@ fn directions(cluster: &Cluster, members: &[usize], peers: &[usize], direction: 
     for &member in members {
         for &peer in peers.iter().filter(|&&peer| peer != member) {
             let (here, there) = (cluster.members[member].host, cluster.members[peer].host);
+            // On Kubernetes several stand on one host, and no cut goes through it.
+            if here == there {
+                continue;
+            }
             if direction != Direction::In {
                 found.push((member, here, there));
             }

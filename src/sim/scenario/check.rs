@@ -12,9 +12,10 @@ use super::manifest::ManifestSource;
 use super::step::Step;
 use super::value::Span;
 use super::workload::SizeRange;
-use super::world::{Burst, Latency, SpanRange};
+use super::world::{Burst, Latency, SpanRange, UnderStore};
 use super::{ExpectedVerdict, Spec, url_host};
 use crate::oracle::Violation;
+use crate::stack::ufs::bucket::BucketUrl;
 
 pub use manifests::{dataset, runtime};
 pub use names::names;
@@ -135,10 +136,11 @@ fn nodes(found: &mut Problems, spec: &Spec) {
 fn under_stores(found: &mut Problems, spec: &Spec) {
     for (i, store) in spec.under_stores.iter().enumerate() {
         let place = format!("under_stores.{i}");
-        let rest = store.url.strip_prefix("https://").or_else(|| store.url.strip_prefix("http://"));
-        let fine = rest.is_some_and(|rest| !url_host(rest).is_empty() && rest.contains('/') && rest.ends_with('/'));
-        let help = "write one such as https://mirrors.tuna.tsinghua.edu.cn/apache/hbase/stable/";
-        found.unless(fine, &format!("{place}.url"), "this is not a web location that ends with `/`", help);
+        if store.is_bucket() {
+            bucket(found, &place, store);
+        } else {
+            web(found, &place, store);
+        }
         let mut seen: Vec<&str> = Vec::new();
         for (j, file) in store.files.iter().enumerate() {
             let place = format!("{place}.files.{j}.path");
@@ -153,6 +155,36 @@ fn under_stores(found: &mut Problems, spec: &Spec) {
             seen.push(&file.path);
         }
     }
+}
+
+fn web(found: &mut Problems, place: &str, store: &UnderStore) {
+    let rest = store.url.strip_prefix("https://").or_else(|| store.url.strip_prefix("http://"));
+    let fine = rest.is_some_and(|rest| !url_host(rest).is_empty() && rest.contains('/') && rest.ends_with('/'));
+    let help = "write one such as https://mirrors.tuna.tsinghua.edu.cn/apache/hbase/stable/ or oss://bucket/dir/";
+    found.unless(fine, &format!("{place}.url"), "this is not a web location that ends with `/`, nor a bucket", help);
+    for (field, given) in [("endpoint", store.endpoint.is_some()), ("credentials", store.credentials.is_some())] {
+        found.unless(!given, &format!("{place}.{field}"), "a web location has none", "leave it out");
+    }
+}
+
+fn bucket(found: &mut Problems, place: &str, store: &UnderStore) {
+    match store.url.parse::<BucketUrl>() {
+        Ok(_) if store.url.ends_with('/') => {}
+        Ok(_) => found.add(format!("{place}.url"), "this does not end with `/`", format!("write {}/", store.url)),
+        Err(error) => found.add(format!("{place}.url"), error.to_string(), "write one such as oss://bucket/dir/"),
+    }
+    let help = "write the host that serves it, such as oss-cn-beijing.aliyuncs.com";
+    match &store.endpoint {
+        None => found.add(place, "a bucket has no `endpoint`", help),
+        Some(endpoint) => {
+            let (host, port) = endpoint.split_once(':').unwrap_or((endpoint, "80"));
+            let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+            let fine = !host.is_empty() && host.bytes().all(legal) && port.parse::<u16>().is_ok_and(|port| port > 0);
+            found.unless(fine, &format!("{place}.endpoint"), "this is no name of a host", help);
+        }
+    }
+    let help = "write `credentials: {keys: {id: ..., secret: ...}}`, or `{secret: {name: ..., id: ..., secret: ...}}`";
+    found.unless(store.credentials.is_some(), place, "a bucket that lets nobody in", help);
 }
 
 fn parameters(found: &mut Problems, spec: &Spec) {

@@ -3,6 +3,7 @@
 //! Reading is the caller's, so that tests need no disk. Mistakes of form stop at the first; mistakes of sense (a host that
 //! is not there, an even number of masters) are all told at once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -10,9 +11,10 @@ use serde::Deserialize;
 use super::check::{self, Problem};
 use super::diagnostic::{Diagnostic, closest};
 use super::manifest::ManifestSource;
+use super::runtime::RuntimeManifest;
 use super::yaml::{Document, text_of};
 use super::{Scenario, Spec};
-use crate::kube::fluid::api::{API_VERSION, DatasetSpec, GooseFsRuntimeSpec, Manifest};
+use crate::kube::fluid::api::{API_VERSION, DatasetSpec, Manifest};
 
 /// Gives the bytes of a file, or why there are none.
 pub type Reader<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
@@ -54,8 +56,9 @@ pub fn parse(path: &str, text: String, read: Reader<'_>) -> Result<Scenario, Loa
     let manifests = Manifests::read(path, &document, &spec, read)?;
     let mut problems = check::spec(path, &spec);
     let (dataset, runtime) = manifests.pair(&document)?;
-    let scenario =
-        Scenario { path: path.into(), spec, dataset: dataset.object.clone(), runtime: runtime.object.clone() };
+    let (dataset_object, runtime_object) = (dataset.object.clone(), runtime.object.clone());
+    let files = manifests.files.clone();
+    let scenario = Scenario { path: path.into(), spec, dataset: dataset_object, runtime: runtime_object, files };
     problems.extend(check::names(&scenario));
     let mut mistakes = tell(&document, problems);
     mistakes.extend(tell(&dataset.document, check::dataset(&scenario)));
@@ -74,18 +77,31 @@ fn tell(document: &Document, problems: Vec<Problem>) -> Vec<Diagnostic> {
 }
 
 type FoundDataset = Found<Manifest<DatasetSpec>>;
-type FoundRuntime = Found<Manifest<GooseFsRuntimeSpec>>;
+type FoundRuntime = Found<RuntimeManifest>;
 
 /// What the manifests of a scenario hold.
 #[derive(Default)]
 struct Manifests {
     datasets: Vec<FoundDataset>,
     runtimes: Vec<FoundRuntime>,
+    /// Whether a simulated Kubernetes takes them, which knows more kinds than the two.
+    kubernetes: bool,
+    files: BTreeMap<String, String>,
 }
 
 impl Manifests {
     fn read(path: &str, document: &Document, spec: &Spec, read: Reader<'_>) -> Result<Self, LoadError> {
-        let mut all = Self::default();
+        let mut all = Self { kubernetes: spec.kubernetes.is_some(), ..Self::default() };
+        let extra = spec.kubernetes.iter().flat_map(|kubernetes| &kubernetes.files);
+        for (i, name) in extra.enumerate() {
+            let file = beside(path, name);
+            let bytes = read(&file).map_err(|why| {
+                let (line, column) = document.locate(&format!("kubernetes.files.{i}"));
+                let help = format!("paths are relative to this file; looked for {file}");
+                document.mistake(line, column, format!("cannot read this file: {why}"), help)
+            })?;
+            all.files.insert(name.clone(), text_of(&file, bytes)?);
+        }
         for (i, source) in spec.manifests.iter().enumerate() {
             let part = match source {
                 ManifestSource::File(name) => {
@@ -95,7 +111,9 @@ impl Manifests {
                         let help = format!("paths are relative to this file; looked for {file}");
                         document.mistake(line, column, format!("cannot read this manifest: {why}"), help)
                     })?;
-                    Document::whole(&file, text_of(&file, bytes)?)
+                    let text = text_of(&file, bytes)?;
+                    all.files.insert(name.clone(), text.clone());
+                    Document::whole(&file, text)
                 }
                 ManifestSource::Inline(text) => inline(document, &format!("manifests.{i}.inline"), text),
             };
@@ -114,6 +132,9 @@ impl Manifests {
             document.mistake(line, column, message, help)
         };
         if head.api_version != API_VERSION {
+            if self.kubernetes {
+                return Ok(());
+            }
             let message = format!("`{}` is not an API that is simulated", head.api_version);
             return Err(at("apiVersion", message, format!("write {API_VERSION}")));
         }
@@ -123,9 +144,18 @@ impl Manifests {
                 self.datasets.push(Found { document, object });
             }
             "GooseFSRuntime" => {
-                let object = document.parse()?;
+                let object = RuntimeManifest::GooseFs(document.parse()?);
                 self.runtimes.push(Found { document, object });
             }
+            "AlluxioRuntime" if self.kubernetes => {
+                let object = RuntimeManifest::Alluxio(document.parse()?);
+                self.runtimes.push(Found { document, object });
+            }
+            "JindoRuntime" if self.kubernetes => {
+                let object = RuntimeManifest::Jindo(document.parse()?);
+                self.runtimes.push(Found { document, object });
+            }
+            _ if self.kubernetes => {}
             other => {
                 let help = match closest(other, KINDS) {
                     Some(kind) => format!("did you mean `{kind}`?"),
@@ -156,7 +186,7 @@ impl Manifests {
         }
         if let Some(second) = self.runtimes.get(1) {
             let (line, column) = second.document.locate("metadata.name");
-            return Err(second.document.mistake(line, column, "a second GooseFSRuntime".into(), "keep one".into()));
+            return Err(second.document.mistake(line, column, "a second runtime".into(), "keep one".into()));
         }
         Ok((dataset, runtime))
     }

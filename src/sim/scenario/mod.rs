@@ -24,6 +24,10 @@ pub mod params;
 
 pub mod manifest;
 
+pub mod kubernetes;
+
+pub mod runtime;
+
 pub mod planted;
 
 pub mod workload;
@@ -37,22 +41,27 @@ pub mod schema;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Command, CommandLine};
 pub use fault::{ConnectFailure, Direction, DiskCall, DnsFailure, Fault};
+pub use kubernetes::KubernetesSpec;
 pub use load::{LoadError, load};
 pub use manifest::ManifestSource;
 pub use params::Parameters;
 pub use planted::Planted;
+pub use runtime::RuntimeManifest;
 pub use step::{Expect, LeaderExpect, Run, ServiceExpect, Step};
 pub use target::{Role, Target, Targets};
 pub use value::{Odds, Span};
 pub use workload::Workload;
-pub use world::{Burst, Latency, Limits, Link, SpanRange, UnderStore};
+pub use world::{Burst, Credentials, KeyPair, Latency, Limits, Link, SecretPair, SpanRange, UnderStore};
 
-use crate::kube::fluid::api::{DatasetSpec, GooseFsRuntimeSpec, Manifest};
+use crate::kube::fluid::api::{DatasetSpec, Manifest};
+use crate::sim::kubernetes::Component;
 
 /// A scenario file as written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +76,9 @@ pub struct Spec {
     pub nodes: Vec<String>,
     /// The Kubernetes objects that the cluster is formed from.
     pub manifests: Vec<ManifestSource>,
+    /// The Kubernetes that the cluster lives on. Without it masters, workers and fuse clients are started directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesSpec>,
     /// The under-stores that the manifests mount.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub under_stores: Vec<UnderStore>,
@@ -115,7 +127,9 @@ pub struct Scenario {
     /// The dataset of the manifests.
     pub dataset: Manifest<DatasetSpec>,
     /// The runtime that caches it.
-    pub runtime: Manifest<GooseFsRuntimeSpec>,
+    pub runtime: RuntimeManifest,
+    /// The text of every file that `kubectl -f` finds, by its path as the scenario gives it.
+    pub files: BTreeMap<String, String>,
 }
 
 /// A host that the manifests and nodes give.
@@ -134,25 +148,34 @@ pub struct PlannedHost {
 impl Scenario {
     /// All hosts: masters, workers, fuse clients, under-stores. Named as Fluid names the pods.
     pub fn hosts(&self) -> Vec<PlannedHost> {
-        let name = &self.runtime.metadata.name;
+        let runtime = &self.runtime;
+        let name = &runtime.metadata().name;
         let nodes = &self.spec.nodes;
         let cluster = [
-            (Role::Master, self.runtime.spec.master.replicas),
-            (Role::Worker, self.runtime.spec.replicas),
+            (Role::Master, runtime.masters()),
+            (Role::Worker, runtime.workers()),
             (Role::Fuse, u32::try_from(nodes.len()).unwrap_or(u32::MAX)),
         ];
+        let pod = |role: Role| match role {
+            Role::Master => runtime.flavor().master(name),
+            Role::Worker => runtime.flavor().worker(name),
+            Role::Fuse | Role::UnderStore | Role::Node | Role::Control => runtime.flavor().fuse(name),
+        };
         let pods = cluster.into_iter().flat_map(|(role, count)| {
-            (0..count).map(move |index| PlannedHost {
-                name: format!("{name}-{}-{index}", role.as_str()),
-                role,
-                index,
-                node: nodes.get(index as usize % nodes.len().max(1)).cloned(),
+            (0..count).map({
+                let name = pod(role);
+                move |index| PlannedHost {
+                    name: format!("{name}-{index}"),
+                    role,
+                    index,
+                    node: nodes.get(index as usize % nodes.len().max(1)).cloned(),
+                }
             })
         });
         let mut hosts: Vec<PlannedHost> = pods.collect();
         let mut outside: Vec<&str> = Vec::new();
         for store in &self.spec.under_stores {
-            let host = url_host(&store.url);
+            let host = store.host();
             if !outside.contains(&host) {
                 outside.push(host);
             }
@@ -163,7 +186,45 @@ impl Scenario {
             index,
             node: None,
         }));
+        if self.spec.kubernetes.is_some() {
+            hosts.extend(self.nodes());
+        }
         hosts
+    }
+
+    /// The access key that a Secret of the manifests holds.
+    pub fn key_pair(&self, pair: &SecretPair) -> Option<KeyPair> {
+        let values = self.secrets().remove(&pair.name)?;
+        let value = |key: &str| values.get(key).cloned();
+        Some(KeyPair { id: value(&pair.id)?, secret: crate::base::Secret::new(value(&pair.secret)?) })
+    }
+
+    /// What the Secrets of the manifests hold in the clear, by name and key.
+    pub fn secrets(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for text in self.files.values() {
+            let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).unwrap_or_default();
+            for secret in documents.iter().filter(|document| document["kind"] == "Secret") {
+                let Some(name) = secret.pointer("/metadata/name").and_then(serde_json::Value::as_str) else { continue };
+                let values = secret.get("stringData").and_then(serde_json::Value::as_object);
+                let own = all.entry(name.to_owned()).or_default();
+                let text =
+                    |(key, value): (&String, &serde_json::Value)| Some((key.clone(), value.as_str()?.to_owned()));
+                own.extend(values.into_iter().flatten().filter_map(text));
+            }
+        }
+        all
+    }
+
+    /// The nodes' kubelets and the programs of the control plane.
+    fn nodes(&self) -> impl Iterator<Item = PlannedHost> {
+        let nodes = self.spec.nodes.iter().map(|name| (Role::Node, name.clone(), Some(name.clone())));
+        let control = Component::ALL.map(|component| (Role::Control, component.name().to_owned(), None));
+        let numbered = |all: Vec<(Role, String, Option<String>)>| {
+            let one = |(index, (role, name, node))| PlannedHost { name, role, index, node };
+            (0..).zip(all).map(one)
+        };
+        numbered(nodes.collect()).chain(numbered(control.to_vec()))
     }
 }
 

@@ -24,6 +24,10 @@ pub enum Role {
     Fuse,
     /// A server of an under-store.
     UnderStore,
+    /// A node's kubelet, on Kubernetes; its power is the node's.
+    Node,
+    /// A program of the control plane, on Kubernetes: `kube-scheduler` and its like.
+    Control,
 }
 
 impl Role {
@@ -34,6 +38,8 @@ impl Role {
             Self::Worker => "worker",
             Self::Fuse => "fuse",
             Self::UnderStore => "under_store",
+            Self::Node => "node",
+            Self::Control => "control",
         }
     }
 }
@@ -59,6 +65,8 @@ pub enum Target {
     Fuses,
     /// The servers of all under-stores.
     UnderStores,
+    /// All nodes of Kubernetes.
+    Nodes,
     /// Every host that the last fault before this step hit; `thaw`, `restart` and `heal` do not count.
     Victim,
     /// All hosts.
@@ -70,7 +78,7 @@ pub enum Target {
 }
 
 /// Roles that are one word.
-const WORDS: [(&str, Target); 11] = [
+const WORDS: [(&str, Target); 12] = [
     ("leader", Target::Leader),
     ("follower", Target::Follower),
     ("followers", Target::Followers),
@@ -80,6 +88,7 @@ const WORDS: [(&str, Target); 11] = [
     ("fuse", Target::Fuse),
     ("fuses", Target::Fuses),
     ("under_stores", Target::UnderStores),
+    ("nodes", Target::Nodes),
     ("victim", Target::Victim),
     ("all", Target::All),
 ];
@@ -112,6 +121,7 @@ impl FromStr for Target {
                 "worker" => Role::Worker,
                 "fuse" => Role::Fuse,
                 "under_store" => Role::UnderStore,
+                "node" => Role::Node,
                 _ => return Err(refuse()),
             };
             return index.parse().map(|index| Self::Member(role, index)).map_err(|_| refuse());
@@ -142,7 +152,7 @@ text_value!(
     "Target",
     "a role, role/index or a host's name",
     r"^[A-Za-z0-9._-]+(/[0-9]+)?$",
-    "A role (leader, follower, followers, masters, worker, workers, fuse, fuses, under_stores, victim, all), a member (master/0, worker/0, fuse/0) or a host's name (hbase-master-0)."
+    "A role (leader, follower, followers, masters, worker, workers, fuse, fuses, under_stores, nodes, victim, all), a member (master/0, worker/0, fuse/0, node/0) or a name (hbase-master-0, kube-scheduler)."
 );
 
 /// One target or a list of them.

@@ -51,9 +51,23 @@ fn the_document_s_manifests_form_its_cluster() {
     let names: Vec<String> = scenario.hosts().into_iter().map(|host| host.name).collect();
     assert_eq!(names[..4], ["hbase-master-0", "hbase-master-1", "hbase-master-2", "hbase-worker-0"]);
     assert_eq!((names[8].as_str(), names[9].as_str()), ("hbase-fuse-2", "mirrors.tuna.tsinghua.edu.cn"));
-    assert_eq!(scenario.runtime.spec.tieredstore.levels[0].dirs(), [("/mnt/disk1".to_string(), 2_000_000_000)]);
-    assert_eq!(scenario.runtime.spec.tieredstore.levels[0].watermarks(), (800_000, 700_000));
+    assert_eq!(scenario.runtime.spec().tieredstore.levels[0].dirs(), [("/mnt/disk1".to_string(), 2_000_000_000)]);
+    assert_eq!(scenario.runtime.spec().tieredstore.levels[0].watermarks(), (800_000, 700_000));
     assert_eq!(scenario.dataset.spec.mounts[0].path(), "/hbase");
+}
+
+#[test]
+fn a_bucket_has_a_host_and_its_key_is_shown_to_nobody() {
+    let bucket = "under_stores:\n  - url: oss://data/d/\n    endpoint: oss.aliyuncs.com:8080\n    credentials: {keys: {id: i, \
+                  secret: hunter2}}\n    files: []\n";
+    let scenario = try_load(with("under_stores:\n", bucket), RUNTIME).expect("a good scenario");
+    let hosts = scenario.hosts();
+    assert_eq!(hosts[9].name, "oss.aliyuncs.com");
+    assert!(!format!("{scenario:?}").contains("hunter2"));
+    // What is written out can be read again.
+    let written = serde_json::to_value(&scenario.spec.under_stores[0]).expect("plain data");
+    let again: UnderStore = serde_json::from_value(written).expect("the same again");
+    assert_eq!(again, scenario.spec.under_stores[0]);
 }
 
 /// (what is wrong, the scenario, the runtime)
@@ -84,6 +98,14 @@ fn bad() -> Vec<(&'static str, Vec<u8>, String)> {
         scenario("command of another program", "wait: 30s", "run: hdfs dfs -ls"),
         scenario("missing manifest", "runtime.yaml", "runtimes.yaml"),
         scenario("no such under-store", "hbase/stable/", "hbase/2.4/"),
+        scenario(
+            "buckets of nobody and nowhere",
+            "under_stores:\n",
+            "under_stores:\n  - url: oss://data/d\n    endpoint: \"a b\"\n    files: []\n  - url: oss://Data/\n    \
+             credentials: {keys: {id: i, secret: s}}\n    files: []\n",
+        ),
+        scenario("half a key", "    files:", "    credentials: {keys: {id: i}}\n    files:"),
+        scenario("a key for a web location", "    files:", "    endpoint: mirror\n    files:"),
         scenario(
             "several mistakes of sense",
             "steps:",

@@ -1,22 +1,83 @@
 //! The surroundings of a scenario: nodes, under-stores, links and the budget of a run.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::target::Targets;
+use super::url_host;
 use super::value::{Odds, Span};
-use crate::base::Stream;
+use crate::base::{Secret, Stream};
 use crate::kube::quantity::Quantity;
+use crate::stack::ufs::bucket::Scheme;
 
 /// A server outside of the cluster that holds the data which is cached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UnderStore {
     /// Where it is: scheme, host and base path, such as `https://mirrors.tuna.tsinghua.edu.cn/apache/hbase/stable/`.
+    /// Or a bucket and a directory in it: `oss://bucket/dir/`, `cosn://bucket/dir/`, `s3://bucket/dir/`.
     /// Every `mountPoint` of the manifests lies under one of them.
     pub url: String,
+    /// The host that serves a bucket, such as `oss-cn-beijing.aliyuncs.com`, with a port if it is not 80. The same host may
+    /// serve several. Not for web locations, whose url names the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Who may come in, for buckets. The host lets in whoever any of its entries names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
     /// Its files. Their content follows from path, version and offset.
     pub files: Vec<UfsFile>,
+}
+
+impl UnderStore {
+    /// The host that serves it.
+    pub fn host(&self) -> &str {
+        url_host(self.endpoint.as_deref().unwrap_or(&self.url))
+    }
+
+    /// Whether it is a bucket of an object store.
+    pub fn is_bucket(&self) -> bool {
+        Scheme::of(&self.url).is_some()
+    }
+}
+
+/// Who may come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Credentials {
+    /// The account with this access key.
+    Keys(KeyPair),
+    /// The account whose access key is in a Secret of the cluster.
+    Secret(SecretPair),
+}
+
+/// An access key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPair {
+    /// Names the account.
+    pub id: String,
+    /// Proves it. It is shown nowhere but in this file.
+    #[serde(serialize_with = "written")]
+    #[schemars(with = "String")]
+    pub secret: Secret,
+}
+
+/// Where in a Secret an access key is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretPair {
+    /// The Secret's name.
+    pub name: String,
+    /// The key of it that names the account, such as `fs.oss.accessKeyId`.
+    pub id: String,
+    /// The key of it that proves the account, such as `fs.oss.accessKeySecret`.
+    pub secret: String,
+}
+
+/// A scenario that is written out must be one that can be read again.
+fn written<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
 }
 
 /// One file of an under-store.

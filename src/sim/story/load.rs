@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::base::{SimTime, lock};
-use crate::oracle::history::Content;
+use crate::kube::fluid::api::Mount;
 use crate::oracle::{FinalTree, Operation, UfsVersion};
 use crate::rt::backend::world_now;
-use crate::sim::cluster::{Cluster, Life, url_path};
+use crate::sim::cluster::{Cluster, Life};
+use crate::sim::scenario::Scenario;
 use crate::sim::scenario::target::Role;
-use crate::sim::scenario::{Scenario, url_host};
 use crate::sim::workload::scan::scan;
 use crate::sim::workload::{Load, LoadSpec, Recorder, run};
 use crate::stack::client::FileSystemClient;
 use crate::stack::fuse::{DataTimes, Fuse, FuseOptions};
-use crate::stack::ufs::WebStore;
+use crate::stack::ufs::Stores;
+use crate::stack::ufs::bucket::Scheme;
+use crate::stack::wire::MountOptions;
 use crate::stack::wire::master::Change;
 use crate::world::lab::Lab;
 
@@ -65,7 +67,7 @@ pub struct Workload {
     begun: bool,
     /// The cluster's changes that are taken into account.
     kept_up: Option<u64>,
-    mounts: Vec<(String, String)>,
+    mounts: Vec<Mount>,
     block_size: u64,
     attr_bound: std::time::Duration,
 }
@@ -73,7 +75,7 @@ pub struct Workload {
 impl Workload {
     /// Clients that have not started.
     pub fn new(scenario: &Scenario, cluster: &Cluster) -> Self {
-        let mounts: Vec<_> = scenario.dataset.spec.mounts.iter().map(|m| (m.path(), m.mount_point.clone())).collect();
+        let mounts = scenario.dataset.spec.mounts.clone();
         let recorder = Recorder::new(Arc::new(world_now), under_store(cluster, &mounts));
         let parameters = &scenario.spec.parameters;
         Self {
@@ -115,9 +117,11 @@ impl Workload {
         let operator = Self::fuse_hosts(cluster).first().copied().unwrap_or_default();
         Answer::of(lab, cluster, operator, "fluid", async move {
             let client = FileSystemClient::new(options);
-            for (path, url) in mounts {
+            for mount in mounts {
                 // A web under-store cannot be written.
-                let change = Change::Mount { path, url, read_only: true };
+                let read_only = mount.read_only || Scheme::of(&mount.mount_point).is_none();
+                let options = MountOptions { options: mount.options.clone(), ..MountOptions::default() };
+                let change = Change::Mount { path: mount.path(), url: mount.mount_point, read_only, options };
                 client.change(change, client.deadline()).await.answer().map_err(|error| error.to_string())?;
             }
             Ok(())
@@ -146,7 +150,7 @@ impl Workload {
             self.lives[number] = mount.incarnation;
             let (client, fuse) = (cluster.programs().client_options(), self.options(cluster, member));
             let (load, web) = (self.load.clone(), cluster.programs().web_options());
-            let program = async move { run(load, number as u32, client, fuse, Arc::new(WebStore::new(web))).await };
+            let program = async move { run(load, number as u32, client, fuse, Arc::new(Stores::new(web))).await };
             // A host whose mount runs has power.
             let started = lab.world.start(mount.host, "client", Box::pin(program));
             cluster.members[member].guests.extend(started.ok());
@@ -165,7 +169,7 @@ impl Workload {
         let (recorder, web) = (self.recorder().clone(), cluster.programs().web_options());
         Answer::of(lab, cluster, scanner, "scan", async move {
             let client = Arc::new(FileSystemClient::audited(options, recorder.audit(SCANNER)));
-            let store = Arc::new(WebStore::new(web));
+            let store = Arc::new(Stores::new(web));
             let times = DataTimes { patience: Duration::ZERO, ..fuse.times };
             let quick = Fuse::new(client.clone(), store.clone(), FuseOptions { times, ..fuse.clone() });
             let patient = Fuse::new(client, store, fuse);
@@ -195,7 +199,7 @@ impl Workload {
 
     /// Directories that stand before the history begins: mount points.
     pub fn directories(&self) -> Vec<String> {
-        self.mounts.iter().map(|(path, _)| path.clone()).collect()
+        self.mounts.iter().map(Mount::path).collect()
     }
 
     /// Counts of operations, and what they failed with.
@@ -208,19 +212,14 @@ impl Workload {
 }
 
 /// What the under-stores of the dataset's mounts serve, by path in the namespace.
-fn under_store(cluster: &Cluster, mounts: &[(String, String)]) -> Vec<UfsVersion> {
+fn under_store(cluster: &Cluster, mounts: &[Mount]) -> Vec<UfsVersion> {
     let mut versions = Vec::new();
-    for (path, url) in mounts {
-        let Some(server) = cluster.programs().server(url_host(url)) else { continue };
-        let dir = url_path(url).trim_end_matches('/');
-        server.with_tree(|tree| {
-            for (file, web) in tree.files() {
-                let Some(rest) = file.strip_prefix(dir).filter(|rest| rest.starts_with('/')) else { continue };
-                let content = Content { key: file.to_owned(), version: web.version };
-                let path = format!("{}{rest}", path.trim_end_matches('/'));
-                versions.push(UfsVersion { path, content, from: SimTime::ZERO });
-            }
-        });
+    for mount in mounts {
+        let Some(server) = cluster.programs().server_of(&mount.mount_point) else { continue };
+        for (rest, content) in server.files_below(&mount.mount_point) {
+            let path = format!("{}{rest}", mount.path().trim_end_matches('/'));
+            versions.push(UfsVersion { path, content, from: SimTime::ZERO });
+        }
     }
     versions
 }

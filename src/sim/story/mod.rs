@@ -4,10 +4,12 @@
 
 mod core;
 mod disks;
+mod kubernetes;
 mod load;
 mod phases;
 mod record;
 mod steps;
+mod witness;
 
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use crate::world::lab::Lab;
 use self::core::CoreWatch;
 use self::disks::DiskWatch;
 use self::load::Workload;
+use self::witness::Witness;
 
 /// Time between two looks at the cluster: the resolution of failover times.
 pub const SLICE: Duration = Duration::from_millis(20);
@@ -54,6 +57,7 @@ pub struct Story<'a> {
     watch: Watch,
     core: CoreWatch,
     disks: DiskWatch,
+    witness: Witness,
     workload: Workload,
     progress: &'a mut dyn Progress,
     outcome: Outcome,
@@ -75,6 +79,9 @@ impl<'a> Story<'a> {
     pub fn new(scenario: &'a Scenario, seed: Seed, lab: Lab, progress: &'a mut dyn Progress) -> Self {
         let cluster = build(&lab, scenario, seed);
         let workload = Workload::new(scenario, &cluster);
+        if let Some(kubernetes) = &cluster.kubernetes {
+            kubernetes.keep_history(workload.recorder());
+        }
         let mut outcome = Outcome::new(scenario, seed);
         outcome.engine = lab.world.kind();
         outcome.notes.extend(left_out(&*lab.world, scenario));
@@ -87,6 +94,7 @@ impl<'a> Story<'a> {
             watch: Watch::default(),
             core: CoreWatch::default(),
             disks: DiskWatch::default(),
+            witness: Witness::default(),
             workload,
             progress,
             outcome,
@@ -188,6 +196,7 @@ impl<'a> Story<'a> {
     /// Takes back what is due, starts what is to be started, and looks at everything.
     fn look(&mut self) {
         let now = self.now();
+        self.cluster.serve(&self.lab);
         for (fault, hosts) in self.faults.expire(&self.lab, &mut self.cluster, now) {
             self.note_fault(&fault, &hosts, FaultNews::Ends);
         }
@@ -206,6 +215,7 @@ impl<'a> Story<'a> {
             }
         }
         self.workload.keep_up(&self.lab, &mut self.cluster);
+        self.bear_witness();
         self.core.look(&self.cluster, &self.faults, now);
         if let Some(failover) = self.watch.look(&self.cluster, now) {
             let name = failover.new_leader.as_deref().unwrap_or_default();

@@ -38,6 +38,9 @@ impl Story<'_> {
         let mut jitter = self.seed.stream("boot", 0);
         self.restarts = self.cluster.boot_order(&mut jitter);
         self.look();
+        if self.cluster.kubernetes.is_some() {
+            return self.boot_kubernetes();
+        }
         let workers = self.cluster.of(Role::Worker).count();
         let formed = self.wait_for(FORMS_WITHIN, |story| {
             let leader = story.watch.leader().and_then(|leader| story.cluster.facts(leader));

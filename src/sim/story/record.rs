@@ -41,6 +41,7 @@ impl Story<'_> {
 
     fn record(&mut self) -> RunRecord {
         let panics = self.lab.world.panics();
+        let cluster = self.testimony();
         RunRecord {
             seed: self.seed.0,
             history: self.workload.history(),
@@ -50,7 +51,6 @@ impl Story<'_> {
             final_tree: self.final_tree.clone(),
             under_store: self.workload.recorder().under_store(),
             damage: self.faults.damage.clone(),
-            cluster: None,
             faults: self.faults.effects(&self.lab),
             goals: self.goals.clone(),
             healed: self.healed,
@@ -62,6 +62,7 @@ impl Story<'_> {
             over_budget: None,
             trace_hashes: vec![self.lab.world.digest().0],
             trace_difference: None,
+            cluster,
         }
     }
 

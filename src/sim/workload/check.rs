@@ -9,33 +9,48 @@ use crate::stack::wire::FileInfo;
 /// How many bytes of a difference are kept.
 const SHOWN: usize = 16;
 
-/// An open file whose reads go into the history.
-pub(super) struct CheckedFile<'a> {
-    fuse: &'a Fuse,
-    recorder: &'a Recorder,
-    client: u32,
-    path: &'a str,
-    handle: HandleId,
+/// What an open file is: enough to go on with it in another call.
+#[derive(Debug, Clone)]
+pub struct OpenFile {
+    path: String,
     opened: SimTime,
+    /// Names it to the fuse.
+    pub handle: HandleId,
     /// The file as it was when it was opened.
     pub info: FileInfo,
 }
 
+/// An open file whose reads go into the history.
+pub struct CheckedFile<'a> {
+    fuse: &'a Fuse,
+    recorder: &'a Recorder,
+    client: u32,
+    /// The file.
+    pub file: OpenFile,
+}
+
 impl<'a> CheckedFile<'a> {
     /// Opens for reading.
-    pub async fn open(fuse: &'a Fuse, recorder: &'a Recorder, client: u32, path: &'a str) -> Result<Self, Errno> {
+    pub async fn open(fuse: &'a Fuse, recorder: &'a Recorder, client: u32, path: &str) -> Result<Self, Errno> {
         let opened = recorder.now();
         let node = fuse.node(path)?;
         let open = fuse.open(node, libc::O_RDONLY).await?;
-        Ok(Self { fuse, recorder, client, path, handle: open.handle, opened, info: open.info })
+        let file = OpenFile { path: path.into(), opened, handle: open.handle, info: open.info };
+        Ok(Self::again(fuse, recorder, client, file))
     }
 
-    /// Reads and compares. A file whose content nobody knows is read, and noted as failed.
-    pub async fn read(&self, offset: u64, size: u64) -> Result<(), Errno> {
+    /// Goes on with a file that is open.
+    pub fn again(fuse: &'a Fuse, recorder: &'a Recorder, client: u32, file: OpenFile) -> Self {
+        Self { fuse, recorder, client, file }
+    }
+
+    /// Reads, compares, and gives what came. A file whose content nobody knows is read, and noted as failed.
+    pub async fn read(&self, offset: u64, size: u64) -> Result<Vec<Piece>, Errno> {
+        let OpenFile { path, opened, handle, info } = &self.file;
         let invoked = self.recorder.now();
         let op = self.fuse.client().next_op();
-        let read = self.fuse.read_pieces(self.handle, offset, size).await;
-        let length = size.min(self.info.length.saturating_sub(offset));
+        let read = self.fuse.read_pieces(*handle, offset, size).await;
+        let length = size.min(info.length.saturating_sub(offset));
         for piece in read.iter().flatten() {
             let from = match &piece.source {
                 Source::Worker { cached: true, .. } => "cached",
@@ -45,21 +60,21 @@ impl<'a> CheckedFile<'a> {
             self.recorder.came(from, piece.data.len() as u64);
         }
         let seen = match &read {
-            Ok(pieces) => compare(&self.recorder.candidates(self.info.id, self.path), offset, length, pieces),
+            Ok(pieces) => compare(&self.recorder.candidates(info.id, path), offset, length, pieces),
             Err(errno) => BytesSeen::Failed(errno.to_string()),
         };
         if let BytesSeen::Mismatch { offset, worker, .. } = &seen {
-            tracing::error!(path = %self.path, offset, worker = ?worker, "wrong bytes");
+            tracing::error!(%path, offset, worker = ?worker, "wrong bytes");
         }
-        let call = Call::Read { path: self.path.into(), file: self.info.id, opened: self.opened, offset, length };
+        let call = Call::Read { path: path.clone(), file: info.id, opened: *opened, offset, length };
         self.recorder.read(self.client, op, call, invoked, seen);
-        read.map(drop)
+        read
     }
 
     /// Closes it.
     pub async fn close(self) {
-        if let Err(errno) = self.fuse.release(self.handle).await {
-            tracing::warn!(path = %self.path, %errno, "release failed");
+        if let Err(errno) = self.fuse.release(self.file.handle).await {
+            tracing::warn!(path = %self.file.path, %errno, "release failed");
         }
     }
 }

@@ -195,10 +195,10 @@ impl User<'_> {
 
     async fn read(&self, path: &str, at: u64, size: u64) -> Result<(), Errno> {
         let file = CheckedFile::open(&self.fuse, &self.load.recorder, self.number, path).await?;
-        let offset = (u128::from(file.info.length) * u128::from(at)) >> 64;
+        let offset = (u128::from(file.file.info.length) * u128::from(at)) >> 64;
         let read = file.read(offset as u64, size).await;
         file.close().await;
-        read
+        read.map(drop)
     }
 
     /// What POSIX has no call for.

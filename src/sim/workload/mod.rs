@@ -17,6 +17,7 @@ pub mod plan;
 pub mod record;
 pub mod scan;
 
+pub use check::{CheckedFile, OpenFile};
 pub use client::{Load, run};
 pub use plan::LoadSpec;
 pub use record::{Clock, Recorder};

@@ -4,7 +4,7 @@
 //! the moment it begins; when its client dies, its outcome is unknown for ever. `Blocks`, which opens a file, counts as a
 //! `Stat`: it promises as much about the path. Requests that promise nothing about the namespace are left out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use crate::base::{SimTime, lock};
@@ -35,6 +35,8 @@ struct State {
     opens: BTreeMap<OpId, SimTime>,
     /// What clients write into the files they made; its key is the path of creation.
     contents: BTreeMap<InodeId, Content>,
+    /// Files that somebody else wrote: nobody knows their bytes.
+    unknown: BTreeSet<InodeId>,
     versions: u64,
     under_store: Vec<UfsVersion>,
     recent: VecDeque<String>,
@@ -130,10 +132,16 @@ impl Recorder {
         lock(&self.state).contents.get(&file).cloned()
     }
 
+    /// The file is written by a program whose bytes are its own affair: reads of it cannot be judged.
+    pub fn unknown_content(&self, file: InodeId) {
+        lock(&self.state).unknown.insert(file);
+    }
+
     /// What the bytes of a file may be, likeliest first: of its writer, or any version of the under-store's file.
     pub(super) fn candidates(&self, file: InodeId, path: &str) -> Vec<Content> {
         let state = lock(&self.state);
         match state.contents.get(&file) {
+            _ if state.unknown.contains(&file) => Vec::new(),
             Some(content) => vec![content.clone()],
             None => state.under_store.iter().rev().filter(|v| v.path == path).map(|v| v.content.clone()).collect(),
         }

@@ -71,11 +71,11 @@ pub async fn scan(fuse: &Fuse, patient: &Fuse, recorder: &Recorder, client: u32)
 async fn read_all(fuse: &Fuse, recorder: &Recorder, client: u32, path: &str) -> Result<(), Errno> {
     let file = CheckedFile::open(fuse, recorder, client, path).await?;
     let mut read = Ok(());
-    for (start, end) in parts(file.info.length) {
+    for (start, end) in parts(file.file.info.length) {
         let mut offset = start;
         while offset < end && read.is_ok() {
             let size = READ.min(end - offset);
-            read = file.read(offset, size).await;
+            read = file.read(offset, size).await.map(drop);
             offset += size;
         }
     }

@@ -12,11 +12,12 @@ use super::leader::{Leader, LeaderFinder, LeaderTimes};
 use crate::base::{Stream, lock};
 use crate::rt::chance;
 use crate::rt::time::{Duration, Instant, sleep_until};
+use crate::stack::ufs::{MountSource, UfsError, UfsFuture};
 use crate::stack::wire::master::{
     Change, ClusterReport, MasterAnswer, MasterReply, MasterRequest, QuorumInfo, WorkerSummary,
 };
 use crate::stack::wire::rpc::RpcError;
-use crate::stack::wire::{BlockInfo, FileInfo, FsError, FsResult, InodeId, OpId};
+use crate::stack::wire::{BlockInfo, FileInfo, FsError, FsResult, InodeId, MountInfo, OpId};
 
 /// How long a leader may answer `Unavailable` before another is looked for: its wait for workers after a failover
 /// (`alluxio.master.worker.connect.wait.time`).
@@ -277,12 +278,29 @@ impl FileSystemClient {
         }
     }
 
+    /// All mounts by path; with `secrets` for who reaches under-stores with them.
+    pub async fn mounts(&self, secrets: bool, deadline: Instant) -> FsResult<Vec<MountInfo>> {
+        match self.call(MasterRequest::Mounts { secrets }, deadline).await.answer()? {
+            MasterAnswer::Mounts(mounts) => Ok(mounts),
+            other => Err(nonsense(&other)),
+        }
+    }
+
     /// The state of the cluster.
     pub async fn report(&self, deadline: Instant) -> FsResult<ClusterReport> {
         match self.call(MasterRequest::Report, deadline).await.answer()? {
             MasterAnswer::Report(report) => Ok(report),
             other => Err(nonsense(&other)),
         }
+    }
+}
+
+impl MountSource for FileSystemClient {
+    fn mounts(&self) -> UfsFuture<'_, Vec<MountInfo>> {
+        Box::pin(async move {
+            let asked = self.mounts(true, self.deadline()).await;
+            asked.map_err(|error| UfsError::Unavailable { url: "the mounts".into(), reason: error.to_string() })
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::base::lock;
 use crate::base::planted::{Bug, planted};
 use crate::rt::time::{Duration, Instant};
 use crate::stack::client::FileSystemClient;
-use crate::stack::ufs::UnderStore;
+use crate::stack::ufs::{Mounted, UnderStore};
 use crate::stack::wire::FileInfo;
 use crate::stack::wire::master::{Change, MasterAnswer};
 
@@ -136,6 +136,7 @@ impl Fuse {
     /// A mount on `client`'s masters. `store` is read when no worker can give the bytes.
     pub fn new(client: Arc<FileSystemClient>, store: Arc<dyn UnderStore>, options: FuseOptions) -> Self {
         let workers = Workers::new(options.local_host.clone(), options.worker_refresh);
+        let store = Arc::new(Mounted::new(store, client.clone()));
         Self {
             data: DataPath { client, workers, store, times: options.times, counters: Counters::default() },
             nodes: Mutex::new(Nodes::new(options.nodes_max)),

@@ -8,7 +8,6 @@ use super::state::{Command, UfsEntry, UfsListing, Unloaded};
 use super::term::Term;
 use crate::rt::time::timeout;
 use crate::stack::ufs;
-use crate::stack::ufs::location::Location;
 use crate::stack::wire::rpc::FRAME_MAX;
 use crate::stack::wire::{FsError, FsResult, UfsRef};
 
@@ -46,13 +45,12 @@ impl Service {
     }
 
     fn listing(&self, unloaded: Unloaded, found: Vec<ufs::UfsEntry>) -> FsResult<UfsListing> {
-        let place: Location = unloaded.url.parse()?;
         let entries = found.into_iter().map(|entry| {
-            let url = place.child(&entry.name, entry.dir).to_string();
             let ufs::UfsEntry { name, dir, length, fingerprint } = entry;
-            UfsEntry { name, dir, length, ufs: UfsRef { url, fingerprint }, mtime_ms: None }
+            let url = ufs::child_url(&unloaded.url, &name, dir)?;
+            Ok(UfsEntry { name, dir, length, ufs: UfsRef { url, fingerprint }, mtime_ms: None })
         });
-        let entries: Vec<UfsEntry> = entries.collect();
+        let entries: Vec<UfsEntry> = entries.collect::<FsResult<_>>()?;
         let bytes: usize = entries.iter().map(|e| e.name.len() + e.ufs.url.len() + e.ufs.fingerprint.len() + 32).sum();
         if bytes > LISTING_MAX {
             return Err(FsError::Invalid(format!("{} has too many entries: {}", unloaded.url, entries.len())));

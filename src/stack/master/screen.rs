@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::base::time::civil;
 use crate::stack::wire::master::{ClusterReport, QuorumInfo, WorkerSummary};
 use crate::stack::wire::{Medium, TierUsage};
 
@@ -137,18 +138,6 @@ fn date(ms: u64) -> String {
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60);
     format!("{month:02}-{day:02}-{year:04} {hour:02}:{minute:02}:{second:02}:{:03}", rest % 1000)
-}
-
-/// Year, month and day of the `days`-th day after 1 January 1970 (Hinnant's civil_from_days).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

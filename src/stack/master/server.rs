@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use openraft::ServerState;
 
 use super::config::MasterConfig;
-use super::raft::{LogStore, Machine, Network, Peers, Raft, TypeConfig, joining, machine::entry_id};
+use super::raft::{LogStore, Machine, Network, Peers, Raft, Replica, TypeConfig, joining, machine::entry_id};
 use super::reads::confirm_once;
 use super::service::{Service, wall_ms};
 use super::term::Term;
@@ -24,7 +24,8 @@ use crate::rt::time::{Duration, Instant, sleep, timeout};
 use crate::rt::{Either, select2};
 use crate::stack::journal::{Recovered, SnapshotStore};
 use crate::stack::observe::{Observer, Role};
-use crate::stack::ufs::UnderStore;
+use crate::stack::ufs::{MountSource, Mounted, UfsFuture, UnderStore};
+use crate::stack::wire::MountInfo;
 use crate::stack::wire::rpc::{MasterProtocol, serve};
 
 /// Between attempts of a new leader to prove its leadership.
@@ -94,12 +95,13 @@ impl Master {
         let raft = Raft::new(id, Arc::new(config), Network::new(id), log, machine).await.map_err(stopped)?;
         let members = self.config.members.clone();
         let peers = Peers::new((id, members), dir, raft.clone(), self.observer.clone(), joined);
+        let own_mounts = Arc::new(OwnMounts(replica.clone()));
         let service = Arc::new(Service {
             config: self.config,
             raft: raft.clone(),
             replica,
             observer: self.observer.clone(),
-            ufs: self.ufs,
+            ufs: Arc::new(Mounted::new(self.ufs, own_mounts)),
             office: Mutex::new(None),
             started: (Duration::from_millis(wall_ms()), Instant::now()),
         });
@@ -128,6 +130,16 @@ impl Master {
                 Err(MasterError::Raft(why))
             }
         }
+    }
+}
+
+/// The mounts of this master's own state.
+struct OwnMounts(Replica);
+
+impl MountSource for OwnMounts {
+    fn mounts(&self) -> UfsFuture<'_, Vec<MountInfo>> {
+        let mounts = self.0.read(|state, _| state.mounts().map(|(path, mount)| mount.info(path, true)).collect());
+        Box::pin(async move { Ok(mounts) })
     }
 }
 

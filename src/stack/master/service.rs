@@ -89,6 +89,12 @@ impl Service {
             MasterRequest::CommitBlock { worker, block, length } => {
                 self.commit_block(term, worker, block, length).await
             }
+            MasterRequest::Mounts { secrets } => {
+                self.confirm(term).await?;
+                self.read(|state| {
+                    Ok(MasterAnswer::Mounts(state.mounts().map(|(path, mount)| mount.info(path, secrets)).collect()))
+                })
+            }
             MasterRequest::QuorumInfo => Ok((0, MasterAnswer::Quorum(self.quorum_info()))),
             MasterRequest::Report => Ok((0, MasterAnswer::Report(self.report(term)))),
         }

@@ -13,8 +13,13 @@ use http::{Method, Request, Response, StatusCode};
 use opendal::raw::{parse_content_range, parse_into_metadata};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Metadata};
 
-use super::http::{HttpClient, HttpError};
+use super::access::Access;
+use super::http::{Call, HttpClient, HttpError};
 use super::location::Location;
+use super::sign::sign;
+
+/// Longest body that is read of an answer that says how something stands, in bytes.
+const TEXT_BYTES_MAX: u64 = 8 << 20;
 
 /// Longest body of an error answer that is read, in bytes.
 const ERROR_BODY_BYTES_MAX: u64 = 64 * 1024;
@@ -34,12 +39,18 @@ pub struct Expected {
 pub struct Fence {
     client: Arc<HttpClient>,
     expected: Option<Expected>,
+    access: Option<Arc<Access>>,
 }
 
 impl Fence {
     /// Lets answers through that fit `expected`; all of them if there is none (a HEAD).
     pub fn new(client: Arc<HttpClient>, expected: Option<Expected>) -> Self {
-        Self { client, expected }
+        Self { client, expected, access: None }
+    }
+
+    /// Signs requests.
+    pub fn signed(self, access: Arc<Access>) -> Self {
+        Self { access: Some(access), ..self }
     }
 }
 
@@ -59,15 +70,23 @@ pub fn if_match(fingerprint: &str) -> Option<String> {
 
 impl HttpTransport for Fence {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
-        let (request, _) = request.into_parts();
+        let (request, body) = request.into_parts();
         let url = request.uri.to_string();
-        let location: Location = url.parse().map_err(|e| Error::new(ErrorKind::Unsupported, format!("{e}")))?;
+        let (path, query) = url.split_once('?').map_or((&*url, None), |(path, query)| (path, Some(query.to_owned())));
+        let location: Location = path.parse().map_err(|e| Error::new(ErrorKind::Unsupported, format!("{e}")))?;
         let head = request.method == Method::HEAD;
+        let path = location.path.clone();
+        let mut call =
+            Call { method: request.method, location, query, headers: request.headers, body: body.to_bytes() };
+        if let Some(access) = &self.access {
+            sign(&mut call, access);
+        }
         let judge = |parts: &Parts| match &self.expected {
-            Some(expected) if parts.status.is_success() => check(&location.path, parts, expected).map_err(Failure),
-            _ => Ok(ERROR_BODY_BYTES_MAX),
+            _ if !parts.status.is_success() => Ok(ERROR_BODY_BYTES_MAX),
+            Some(expected) => check(&path, parts, expected).map_err(Failure),
+            None => Ok(TEXT_BYTES_MAX),
         };
-        let sent = self.client.send::<Failure>(request.method, location.clone(), request.headers, judge).await;
+        let sent = self.client.send::<Failure>(call, judge).await;
         let (parts, body) = sent.map_err(|failure| failure.0)?.into_parts();
         if let (Some(expected), true) = (&self.expected, parts.status.is_success())
             && body.len() as u64 != expected.length

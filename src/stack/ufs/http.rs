@@ -1,7 +1,8 @@
 //! HTTP/1.1 requests over [`crate::rt::net`]: hyper's protocol core, and a small pool of idle connections.
 //!
-//! Only GET and HEAD, so a request that met a connection closed by the server is sent again on a fresh one. Nothing here
-//! waits with a deadline; whoever asks drops the future, and with it the connection.
+//! A request that met a connection closed by the server is sent again on a fresh one: all that under-stores are asked for
+//! may be repeated, or fails loudly when it is (the end of a multipart upload). Only what has neither query nor body is
+//! redirected. Nothing here waits with a deadline; whoever asks drops the future, and with it the connection.
 //! `https` is spoken as plain HTTP on port 443 where the configuration says that TLS is outside the model, and refused
 //! otherwise.
 
@@ -12,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{HOST, LOCATION};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 
@@ -62,6 +63,38 @@ impl HttpError {
     }
 }
 
+/// What to ask.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Method.
+    pub method: Method,
+    /// Server and path.
+    pub location: Location,
+    /// Query without `?`, encoded.
+    pub query: Option<String>,
+    /// Headers; `Host` and `Content-Length` are added.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Bytes,
+}
+
+impl Call {
+    /// Without query, headers or body.
+    pub fn new(method: Method, location: Location) -> Self {
+        Self { method, location, query: None, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    /// The server as `Host` names it.
+    pub fn host(&self) -> String {
+        let location = &self.location;
+        if location.port == if location.secure { 443 } else { 80 } {
+            location.host.clone()
+        } else {
+            location.authority()
+        }
+    }
+}
+
 /// A client with its idle connections.
 pub struct HttpClient {
     plain_https: bool,
@@ -70,7 +103,7 @@ pub struct HttpClient {
 
 /// A connection whose task ends with it.
 struct Connection {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     task: AbortHandle,
 }
 
@@ -93,32 +126,27 @@ impl HttpClient {
     /// `judge`'s, or an [`HttpError`].
     pub async fn send<E: From<HttpError>>(
         &self,
-        method: Method,
-        mut location: Location,
-        headers: HeaderMap,
+        mut call: Call,
         judge: impl FnOnce(&Parts) -> Result<u64, E>,
     ) -> Result<Response<Bytes>, E> {
+        let fixed = call.query.is_some() || !call.body.is_empty();
         for _ in 0..=REDIRECTS_MAX {
-            let (response, connection) = self.exchange(&method, &location, &headers).await?;
+            let (response, connection) = self.exchange(&call).await?;
             let (parts, body) = response.into_parts();
-            if !is_redirect(parts.status) {
+            if fixed || !is_redirect(parts.status) {
                 let limit = judge(&parts)?;
                 let body = collect(body, limit).await?;
-                self.keep(location.authority(), connection);
+                self.keep(call.location.authority(), connection);
                 return Ok(Response::from_parts(parts, body));
             }
-            location = redirected(&location, parts.headers.get(LOCATION))?;
+            call.location = redirected(&call.location, parts.headers.get(LOCATION))?;
         }
-        Err(HttpError::Redirect(format!("more than {REDIRECTS_MAX} times, last to {location}")).into())
+        Err(HttpError::Redirect(format!("more than {REDIRECTS_MAX} times, last to {}", call.location)).into())
     }
 
     /// One request, without following redirections.
-    async fn exchange(
-        &self,
-        method: &Method,
-        location: &Location,
-        headers: &HeaderMap,
-    ) -> Result<(Response<Incoming>, Connection), HttpError> {
+    async fn exchange(&self, call: &Call) -> Result<(Response<Incoming>, Connection), HttpError> {
+        let location = &call.location;
         if location.secure && !self.plain_https {
             return Err(HttpError::Tls(location.to_string()));
         }
@@ -128,7 +156,7 @@ impl HttpClient {
                 Some(connection) => (connection, true),
                 None => (connect(&server).await?, false),
             };
-            let request = request(method, location, headers)?;
+            let request = request(call)?;
             let sent = match connection.sender.ready().await {
                 Ok(()) => connection.sender.send_request(request).await,
                 Err(error) => Err(error),
@@ -170,17 +198,14 @@ async fn connect(server: &str) -> Result<Connection, HttpError> {
     Ok(Connection { sender, task: task.abort_handle() })
 }
 
-fn request(method: &Method, location: &Location, headers: &HeaderMap) -> Result<Request<Empty<Bytes>>, HttpError> {
-    let host = if location.port == if location.secure { 443 } else { 80 } {
-        location.host.clone()
-    } else {
-        location.authority()
-    };
-    let mut request = Request::builder().method(method).uri(location.encoded_path()).header(HOST, host);
+fn request(call: &Call) -> Result<Request<Full<Bytes>>, HttpError> {
+    let path = call.location.encoded_path();
+    let uri = call.query.as_ref().map_or(path.clone(), |query| format!("{path}?{query}"));
+    let mut request = Request::builder().method(&call.method).uri(uri).header(HOST, call.host());
     if let Some(all) = request.headers_mut() {
-        all.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all.extend(call.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
-    Ok(request.body(Empty::new())?)
+    Ok(request.body(Full::new(call.body.clone()))?)
 }
 
 async fn collect(mut body: Incoming, limit: u64) -> Result<Bytes, HttpError> {

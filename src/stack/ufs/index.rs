@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::location::decode;
+use crate::base::percent::decode;
 
 /// Titles that mark an index page; Alluxio's `alluxio.underfs.web.titles`.
 const TITLES: [&str; 2] = ["index of", "directory listing for"];

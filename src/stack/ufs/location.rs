@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::UfsError;
+use crate::base::percent::{self, decode};
 
 /// A file or directory of a web server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,31 +109,7 @@ impl FromStr for Location {
 
 /// Percent-encodes all but RFC 3986's unreserved characters, `/`, and the marks that `encodeURIComponent` leaves.
 pub fn encode(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-_.!~*'()".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
-/// Undoes percent-encoding; none if an escape is broken or the result is not UTF-8.
-pub fn decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let digit = |b: Option<u8>| char::from(b?).to_digit(16);
-        let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
-        out.push((high << 4 | low) as u8);
-    }
-    String::from_utf8(out).ok()
+    percent::encode(path, b"/-_.!~*'()")
 }
 
 #[cfg(test)]
@@ -185,11 +162,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn encoding_is_undone(text in "\\PC*") {
-            prop_assert_eq!(decode(&encode(&text)), Some(text));
-        }
-
         #[test]
         fn any_text_is_parsed_or_refused(text in ".*") {
             if let Ok(location) = format!("http://{text}").parse::<Location>() {

@@ -2,20 +2,32 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `location.rs` | under-store URLs |
+//! | `location.rs` | URLs of web servers |
+//! | `bucket.rs` | URLs of object stores |
+//! | `access.rs` | how an object store is reached, from a mount's options |
 //! | `index.rs` | reads the index pages of Apache and its kind |
 //! | `http.rs` | HTTP/1.1 requests over [`crate::rt::net`] |
+//! | `sign.rs` | signs requests for object stores |
 //! | `fence.rs` | refuses an answer that is not of the version or range asked for |
 //! | `retry.rs` | tries again, with back-off and a budget |
 //! | `web.rs` | the `http://` and `https://` under-store |
+//! | `object.rs` | the `oss://`, `cosn://` and `s3://` under-stores |
+//! | `stores.rs` | all of them, by the URL's scheme |
+//! | `mounted.rs` | brings the keys of mounts from who knows them |
 //!
-//! Rule: a read gives bytes of exactly one version of a file, or an error.
+//! Rule: a read gives bytes of exactly one version of a file, or an error. A key of a mount is in no error and no log.
 
+pub mod access;
+pub mod bucket;
 pub mod fence;
 pub mod http;
 pub mod index;
 pub mod location;
+pub mod mounted;
+pub mod object;
 pub mod retry;
+mod sign;
+pub mod stores;
 pub mod web;
 
 use std::future::Future;
@@ -23,7 +35,10 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use super::wire::FsError;
+use super::wire::{FsError, MountInfo};
+pub use mounted::{MountSource, Mounted};
+pub use object::ObjectStore;
+pub use stores::{Stores, child_url};
 pub use web::{WebOptions, WebStore};
 
 /// What an under-store call gives, later.
@@ -45,6 +60,50 @@ pub trait UnderStore: Send + Sync {
     /// # Errors
     /// [`UfsError::Changed`] if the file is of another version by now.
     fn read<'a>(&'a self, url: &'a str, fingerprint: &'a str, offset: u64, length: u64) -> UfsFuture<'a, Bytes>;
+
+    /// Begins to make a file, or to replace one. Nobody sees anything of it before its writer is closed.
+    fn create<'a>(&'a self, url: &'a str) -> UfsFuture<'a, Box<dyn UfsWriter>> {
+        Box::pin(async move { Err(UfsError::read_only(url)) })
+    }
+
+    /// Removes a file, or with `dir` a directory and all below. One that is not there is removed already.
+    fn delete<'a>(&'a self, url: &'a str, dir: bool) -> UfsFuture<'a, ()> {
+        let _ = dir;
+        Box::pin(async move { Err(UfsError::read_only(url)) })
+    }
+
+    /// Renames a file, replacing what has the name, or with `dir` a directory and all below.
+    fn rename<'a>(&'a self, from: &'a str, to: &'a str, dir: bool) -> UfsFuture<'a, ()> {
+        let _ = (to, dir);
+        Box::pin(async move { Err(UfsError::read_only(from)) })
+    }
+
+    /// Whether it can be asked about `url`: it needs no mount's options for that, or was told them.
+    fn knows(&self, url: &str) -> bool {
+        let _ = url;
+        true
+    }
+
+    /// Whether it needs a mount's options to be asked about `url`.
+    fn needs_mounts(&self, url: &str) -> bool {
+        let _ = url;
+        false
+    }
+
+    /// These are all mounts now. Gives whether it learnt anything.
+    fn learn(&self, mounts: &[MountInfo]) -> bool {
+        let _ = mounts;
+        false
+    }
+}
+
+/// A file being written to an under-store; dropped before it was closed, it never was.
+pub trait UfsWriter: Send {
+    /// Appends.
+    fn write(&mut self, bytes: Bytes) -> UfsFuture<'_, ()>;
+
+    /// The file is whole: gives what is there now.
+    fn close(&mut self) -> UfsFuture<'_, UfsEntry>;
 }
 
 /// One file or directory of an under-store.
@@ -99,6 +158,11 @@ pub enum UfsError {
 }
 
 impl UfsError {
+    /// Of an under-store that only gives.
+    fn read_only(url: &str) -> Self {
+        Self::Unsupported(format!("{url} lies on an under-store that cannot be written"))
+    }
+
     /// Whether the same call may succeed a little later.
     pub fn retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use opendal::options::{ReadOptions, StatOptions};
 use opendal::raw::BoxedStaticFuture;
 use opendal::services::Http;
 use opendal::{ErrorKind, Execute, Executor, HttpTransporter, OperationContext, Operator};
 
 use super::fence::{Expected, Fence, fingerprint, if_match};
-use super::http::{HttpClient, HttpError};
+use super::http::{Call, HttpClient, HttpError};
 use super::index;
 use super::location::Location;
 use super::retry::{Retry, RetryPolicy};
@@ -86,7 +86,7 @@ impl WebStore {
     /// The index page of a directory.
     async fn page_once(&self, dir: &Location) -> UfsResult<String> {
         let judge = |parts: &Parts| page_limit(dir, parts).map_err(PageError);
-        let page = self.client.send::<PageError>(Method::GET, dir.clone(), HeaderMap::new(), judge).await;
+        let page = self.client.send::<PageError>(Call::new(Method::GET, dir.clone()), judge).await;
         let page = page.map_err(|error| error.0)?.into_body();
         Ok(String::from_utf8_lossy(&page).into_owned())
     }
@@ -140,7 +140,7 @@ impl UnderStore for WebStore {
 }
 
 /// Runs what opendal wants to spawn on the seam.
-struct Tasks;
+pub(super) struct Tasks;
 
 impl Execute for Tasks {
     fn execute(&self, future: BoxedStaticFuture<()>) {
@@ -174,7 +174,7 @@ impl From<HttpError> for PageError {
     }
 }
 
-fn failed(url: &str, error: opendal::Error) -> UfsError {
+pub(super) fn failed(url: &str, error: opendal::Error) -> UfsError {
     let (url, reason) = (url.to_owned(), error.message().to_owned());
     match error.kind() {
         ErrorKind::NotFound => UfsError::NotFound(url),

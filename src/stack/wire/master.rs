@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlockId, BlockInfo, FileInfo, FsResult, InodeId, OpId, TierUsage, WorkerAddress, WorkerId};
+use super::{
+    BlockId, BlockInfo, FileInfo, FsResult, InodeId, MountInfo, MountOptions, OpId, TierUsage, WorkerAddress, WorkerId,
+};
 
 /// A request to a master's rpc port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,8 @@ pub enum MasterRequest {
     QuorumInfo,
     /// See [`MasterRequest::QuorumInfo`].
     Report,
+    /// All mounts by path. Clients of under-stores ask with `secrets`; everybody else gets the names of secret options only.
+    Mounts { secrets: bool },
 }
 
 /// A change that goes through the journal.
@@ -48,7 +52,7 @@ pub enum Change {
     /// `unlink`, `rmdir`; with `recursive` a whole tree.
     Delete { path: String, recursive: bool },
     /// Attaches an under-store at a new path, at an empty directory, or at the root.
-    Mount { path: String, url: String, read_only: bool },
+    Mount { path: String, url: String, read_only: bool, options: MountOptions },
     /// Detaches it and forgets everything below, without touching the under-store. Not the root, as in Alluxio.
     Unmount { path: String },
 }
@@ -87,6 +91,8 @@ pub enum MasterAnswer {
     Quorum(QuorumInfo),
     /// To `Report`.
     Report(ClusterReport),
+    /// To `Mounts`.
+    Mounts(Vec<MountInfo>),
 }
 
 /// What a master tells a worker to do.

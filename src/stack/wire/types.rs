@@ -1,8 +1,11 @@
 //! The nouns of the protocol, shared by requests, replicated state and client.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::base::Secret;
 
 /// Identifies one client operation through all its retries (Alluxio's `FileSystemMasterCommonPOptions.operationId`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,6 +91,28 @@ pub struct UfsRef {
     pub url: String,
     /// Names one version of the content (ETag, or length and modification time).
     pub fingerprint: String,
+}
+
+/// What a mount says about its under-store beside the URL: options as users write them, such as `fs.oss.endpoint`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MountOptions {
+    /// Options that anybody may see.
+    pub options: BTreeMap<String, String>,
+    /// Options that only clients of under-stores see.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+/// One under-store in the namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MountInfo {
+    /// Where it is mounted.
+    pub path: String,
+    /// Its location.
+    pub url: String,
+    /// Whether changes below are refused.
+    pub read_only: bool,
+    /// How to reach it.
+    pub options: MountOptions,
 }
 
 /// What `stat` tells of one inode.

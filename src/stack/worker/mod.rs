@@ -27,7 +27,7 @@ use self::fetch::Fetcher;
 use self::session::Session;
 use self::store::{Found, Store};
 use self::writes::Writes;
-use super::ufs::{UnderStore, WebStore};
+use super::ufs::{Mounted, Stores, UnderStore};
 use super::wire::rpc::{self, Context, WorkerProtocol};
 use super::wire::worker::{UfsBlock, WorkerAnswer, WorkerReply, WorkerRequest};
 use super::wire::{BlockId, FsError, FsResult};
@@ -60,12 +60,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Runs a worker on web under-stores until its process dies.
+    /// Runs a worker on the under-stores of the mounts until its process dies.
     ///
     /// # Errors
     /// [`WorkerError`].
     pub async fn run(config: WorkerConfig) -> Result<(), WorkerError> {
-        let ufs = Arc::new(WebStore::new(config.web));
+        let ufs = Arc::new(Stores::new(config.web));
         Self::run_with(config, ufs).await
     }
 
@@ -77,6 +77,7 @@ impl Worker {
         let store = Arc::new(Store::open(config.levels.clone()).await.map_err(WorkerError::Storage)?);
         let listener = TcpListener::bind(config.listen).await.map_err(WorkerError::Listen)?;
         let session = Session::new(&config, store.clone());
+        let ufs = Arc::new(Mounted::new(ufs, session.clone()));
         let worker = Arc::new(Self {
             fetcher: Fetcher::new(store.clone(), session.clone(), ufs, config.tuning),
             writes: Writes::new(store.clone(), session.clone(), config.tuning),

@@ -12,8 +12,9 @@ use super::store::Store;
 use crate::rt::chan::{Notify, watch};
 use crate::rt::time::{Duration, Instant, sleep, timeout};
 use crate::stack::client::{Leader, LeaderFinder};
+use crate::stack::ufs::{MountSource, UfsError, UfsFuture};
 use crate::stack::wire::master::{MasterAnswer, MasterRequest, WorkerCommand};
-use crate::stack::wire::{BlockId, FsError, FsResult, WorkerAddress, WorkerId};
+use crate::stack::wire::{BlockId, FsError, FsResult, MountInfo, WorkerAddress, WorkerId};
 
 /// Wait after a registration or a commit that failed.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
@@ -202,6 +203,20 @@ impl Session {
             return Err(FsError::NotLeader { hint: None });
         }
         reply.result
+    }
+}
+
+impl MountSource for Session {
+    fn mounts(&self) -> UfsFuture<'_, Vec<MountInfo>> {
+        Box::pin(async move {
+            let standing = self.standing().await;
+            let reason = match self.ask(&standing.leader, MasterRequest::Mounts { secrets: true }).await {
+                Ok(MasterAnswer::Mounts(mounts)) => return Ok(mounts),
+                Ok(other) => unexpected(&other).to_string(),
+                Err(error) => error.to_string(),
+            };
+            Err(UfsError::Unavailable { url: "the mounts".to_owned(), reason })
+        })
     }
 }
 

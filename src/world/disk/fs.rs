@@ -107,6 +107,11 @@ impl FileSystem {
         self.capacity = capacity;
     }
 
+    /// Counts changes: whoever saw this number before has nothing new to see.
+    pub fn changes(&self) -> u64 {
+        self.seq
+    }
+
     pub(super) fn seq(&self) -> u64 {
         self.seq
     }

@@ -11,9 +11,11 @@ use http::header::{
 };
 use http::{HeaderMap, Method, StatusCode};
 
+use super::body::FileBytes;
 use super::page::{http_date, render};
 use super::tree::{WebFile, WebTree};
 use crate::base::Content;
+use crate::base::percent::decode;
 
 /// What to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub enum AnswerBody {
     /// Part of a file.
     Part {
         /// The file's bytes.
-        content: Content,
+        content: FileBytes,
         /// First byte.
         offset: u64,
         /// Bytes.
@@ -117,12 +119,12 @@ fn file_answer(path: &str, file: WebFile, etags: bool, headers: &HeaderMap) -> A
     };
     out.push((CONTENT_TYPE, content_type(path).to_owned()));
     out.push((CONTENT_LENGTH, length.to_string()));
-    let content = Content::of(path, file.version);
+    let content = FileBytes::Seeded(Content::of(path, file.version));
     Answer { status, headers: out, body: AnswerBody::Part { content, offset, length } }
 }
 
 /// First and last byte of a `Range` header; none if it is to be ignored, `Err` if nothing of it lies in the file.
-fn byte_range(value: &str, length: u64) -> Option<Result<(u64, u64), ()>> {
+pub(crate) fn byte_range(value: &str, length: u64) -> Option<Result<(u64, u64), ()>> {
     let (first, last) = value.strip_prefix("bytes=")?.trim().split_once('-')?;
     if first.is_empty() {
         let suffix: u64 = last.parse().ok()?;
@@ -158,20 +160,6 @@ fn content_type(path: &str) -> &'static str {
         Some("md" | "txt") => "text/plain",
         _ => "application/octet-stream",
     }
-}
-
-fn decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        out.push((digit()? << 4 | digit()?) as u8);
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]

@@ -10,13 +10,32 @@ use http_body::{Body, Frame, SizeHint};
 use super::answer::AnswerBody;
 use crate::base::Content;
 
+/// Where the bytes of a file come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileBytes {
+    /// From its path and version.
+    Seeded(Content),
+    /// Somebody wrote them.
+    Written(Bytes),
+}
+
+impl FileBytes {
+    /// A range that lies in the file.
+    pub fn range(&self, offset: u64, length: u64) -> Bytes {
+        match self {
+            Self::Seeded(content) => content.bytes(offset, length as usize).into(),
+            Self::Written(bytes) => bytes.slice(offset as usize..(offset + length) as usize),
+        }
+    }
+}
+
 const CHUNK_BYTES: u64 = 64 * 1024;
 
 /// A body on its way.
-pub(super) enum WebBody {
+pub(in crate::world) enum WebBody {
     Text(Option<Bytes>),
     Part {
-        content: Content,
+        content: FileBytes,
         offset: u64,
         left: u64,
         /// The connection breaks when so many bytes are left.
@@ -26,7 +45,7 @@ pub(super) enum WebBody {
 
 impl WebBody {
     /// `sent`: break the connection after so many bytes.
-    pub(super) fn new(body: AnswerBody, sent: Option<u64>) -> Self {
+    pub(in crate::world) fn new(body: AnswerBody, sent: Option<u64>) -> Self {
         match body {
             AnswerBody::Text(text) => Self::Text((!text.is_empty()).then(|| Bytes::from(text))),
             AnswerBody::Part { content, offset, length } => {
@@ -50,10 +69,10 @@ impl Body for WebBody {
             }
             Self::Part { content, offset, left, break_at } => {
                 let length = CHUNK_BYTES.min(*left - break_at.unwrap_or(0));
-                let chunk = content.bytes(*offset, length as usize);
+                let chunk = content.range(*offset, length);
                 *offset += length;
                 *left -= length;
-                Some(Ok(Frame::data(chunk.into())))
+                Some(Ok(Frame::data(chunk)))
             }
         })
     }

@@ -12,7 +12,7 @@
 //! `https` is spoken as plain HTTP on port 443: TLS is outside the model.
 
 pub mod answer;
-mod body;
+pub mod body;
 pub mod page;
 pub mod server;
 pub mod tree;

@@ -3,9 +3,14 @@
 use std::fmt::Write as _;
 
 use super::tree::{WebEntry, WebTree};
+use crate::base::percent;
+use crate::base::time::civil;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+
+/// Marks that stand for themselves in a link.
+const KEPT: &[u8] = b"/-_.~+";
 
 /// Width of the name column, mod_autoindex's default `NameWidth`.
 const NAME_WIDTH: usize = 23;
@@ -21,7 +26,7 @@ pub fn render(tree: &WebTree, dir: &str) -> Option<String> {
          <a href=\"?C=S;O=A\">Size</a>  <a href=\"?C=D;O=A\">Description</a><hr>"
     );
     if let Some(above) = dir.strip_suffix('/').and_then(|d| d.rfind('/')).map(|at| &dir[..=at]) {
-        let href = encode(above);
+        let href = percent::encode(above, KEPT);
         let _ = writeln!(
             page,
             "<img src=\"/icons/back.gif\" alt=\"[PARENTDIR]\"> <a href=\"{href}\">Parent Directory</a>                             -   "
@@ -33,7 +38,7 @@ pub fn render(tree: &WebTree, dir: &str) -> Option<String> {
             WebEntry::File(file) => ("unknown.gif\" alt=\"[   ]", "", page_date(file.mtime_s), rounded(file.length)),
         };
         let pad = NAME_WIDTH.saturating_sub(name.chars().count() + slash.len());
-        let (href, name) = (encode(name), escape(name));
+        let (href, name) = (percent::encode(name, KEPT), escape(name));
         let _ = writeln!(
             page,
             "<img src=\"/icons/{icon}\"> <a href=\"{href}{slash}\">{name}{slash}</a>{:pad$} {time}  {size}  ",
@@ -58,19 +63,6 @@ fn page_date(epoch_s: u64) -> String {
     format!("{year}-{month:02}-{day:02} {:02}:{:02}", epoch_s / 3600 % 24, epoch_s / 60 % 60)
 }
 
-/// Year, month and day of the `days`-th day since 1970-01-01, in the Gregorian calendar (Howard Hinnant's
-/// `civil_from_days`).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day_of_year - (153 * from_march + 2) / 5 + 1)
-}
-
 /// Sizes as `apr_strfsize` shortens them: four columns, base 1024.
 fn rounded(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -91,18 +83,6 @@ fn rounded(bytes: u64) -> String {
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn encode(path: &str) -> String {
-    let mut out = String::new();
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-_.~+".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02x}");
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use stormglass::rt::time::Duration;
 use stormglass::stack::master::RaftTimes;
 use stormglass::stack::observe::Role;
 use stormglass::stack::wire::master::{Change, MasterAnswer, MasterRequest};
-use stormglass::stack::wire::{FsError, OpId};
+use stormglass::stack::wire::{FsError, MountOptions, OpId};
 use stormglass::world::disk::DiskFault;
 
 use cluster::{Cluster, SOON, fast, small};
@@ -183,7 +183,12 @@ fn a_retried_operation_is_answered_from_the_cache_after_a_failover() {
 fn an_under_store_is_loaded_when_somebody_looks() {
     let c = Cluster::new(2, fast());
     c.wait_for_leader(SOON);
-    let mount = Change::Mount { path: "/m".into(), url: "http://shelf/top/".into(), read_only: true };
+    let mount = Change::Mount {
+        path: "/m".into(),
+        url: "http://shelf/top/".into(),
+        read_only: true,
+        options: MountOptions::default(),
+    };
     let answers = c.ask(
         vec![
             MasterRequest::Change { op: OpId { client: 1, seq: 1 }, change: mount },

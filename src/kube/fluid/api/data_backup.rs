@@ -33,4 +33,7 @@ pub struct DataBackupSpec {
     pub dataset: String,
     /// `pvc://name/sub` or `local://path`.
     pub backup_path: String,
+    /// The DataBackup is deleted so long after it ended; never if nothing is written. In seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds_after_finished: Option<i32>,
 }

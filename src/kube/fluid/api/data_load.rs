@@ -1,7 +1,11 @@
 //! The `DataLoad` kind: fill the cache before anybody asks. And what every operation on a dataset has.
 //!
-//! Follows fluid-cloudnative/fluid v1.0.8 `dataload_types.go`. Differs: no policy but `Once`, no `runAfter`, no options.
+//! Follows fluid-cloudnative/fluid v1.0.8 `dataload_types.go`. Differs: the policies `Cron` and `OnEvent` are refused, and so are
+//! `schedule`, `runAfter` and the options of single caches.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
@@ -10,7 +14,7 @@ use super::dataset_status::Condition;
 use super::is_default;
 
 /// What a [`DataLoad`] asks for.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize, CustomResource)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[kube(
     group = "data.fluid.io",
@@ -37,6 +41,29 @@ pub struct DataLoadSpec {
     /// What to load; all of it if nothing is written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub target: Vec<TargetPath>,
+    /// How often.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub policy: Policy,
+    /// The DataLoad is deleted so long after it ended; never if nothing is written. In seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds_after_finished: Option<i32>,
+    /// Labels that the node of its pod has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that its pod puts up with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    /// Processor and memory of its pod.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: ResourceRequirements,
+}
+
+/// How often an operation is done. Upstream has `Cron` and `OnEvent` besides.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Policy {
+    /// Once. What no word at all means, too.
+    #[default]
+    Once,
 }
 
 /// A dataset in a namespace.

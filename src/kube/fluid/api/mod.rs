@@ -21,7 +21,7 @@ mod tiered_store;
 use serde::{Deserialize, Serialize};
 
 pub use data_backup::{DataBackup, DataBackupSpec};
-pub use data_load::{DataLoad, DataLoadSpec, DatasetRef, OperationPhase, OperationStatus, TargetPath};
+pub use data_load::{DataLoad, DataLoadSpec, DatasetRef, OperationPhase, OperationStatus, Policy, TargetPath};
 pub use dataset::{
     CacheableNodeAffinity, DataRestoreLocation, Dataset, DatasetSpec, EncryptOption, EncryptSource, Mount, Placement,
     SecretKey,

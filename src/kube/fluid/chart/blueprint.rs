@@ -8,6 +8,7 @@ use crate::kube::fluid::api::{
     AlluxioRuntimeSpec, CleanPolicy, Dataset, Fuse, GooseFsRuntimeSpec, JindoPart, JindoRuntimeSpec, Master,
     NetworkMode, Placement, TieredStore, Worker,
 };
+use crate::kube::fluid::backup::{BackupLocation, Place};
 use crate::kube::fluid::flavor::Flavor;
 use crate::kube::fluid::profile::Profile;
 
@@ -80,6 +81,15 @@ pub struct Part {
     pub volume_mounts: Vec<VolumeMount>,
 }
 
+/// Where the masters of Alluxio and GooseFS begin from, if their journal is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restore {
+    /// The backup.
+    pub location: BackupLocation,
+    /// The node that has it, if it lies on one: the masters go there.
+    pub node: Option<String>,
+}
+
 /// What is installed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Blueprint {
@@ -119,6 +129,16 @@ pub struct Blueprint {
     pub node_affinity: Option<NodeSelector>,
     /// Access modes of the claim.
     pub access_modes: Vec<String>,
+    /// Where the masters begin from.
+    pub restore: Option<Restore>,
+}
+
+/// The backup that a dataset names. JindoFS has none; what is no location was refused before.
+fn restore(flavor: Flavor, dataset: &Dataset) -> Option<Restore> {
+    let wanted = dataset.spec.data_restore_location.as_ref().filter(|_| flavor != Flavor::Jindo)?;
+    let location = BackupLocation::parse(wanted.path.as_deref()?).ok()?;
+    let node = wanted.node_name.clone().filter(|_| location.place == Place::Node);
+    Some(Restore { location, node })
 }
 
 impl Blueprint {
@@ -192,6 +212,7 @@ impl Blueprint {
             clean_policy: CleanPolicy::default(),
             placement: dataset.spec.placement,
             node_affinity: dataset.spec.node_affinity.as_ref().and_then(|affinity| affinity.required.clone()),
+            restore: restore(flavor, dataset),
             access_modes: if modes.is_empty() { vec![profile.access_mode.into()] } else { modes.clone() },
         }
         .with_tolerations(dataset)

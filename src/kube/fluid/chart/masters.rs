@@ -10,6 +10,9 @@ use super::pods::{self, container, field, metadata, own_volumes, template};
 use super::properties::JOURNAL;
 use crate::kube::fluid::flavor::Flavor;
 
+/// Variable with the file that a master begins from if its journal is empty.
+pub const JOURNAL_BACKUP: &str = "JOURNAL_BACKUP";
+
 /// One headless service for each master, named like its pod. Pods that are not ready are not published.
 pub fn services(b: &Blueprint) -> Vec<Value> {
     let service = |pod: String| {
@@ -36,6 +39,11 @@ pub fn set(b: &Blueprint) -> Value {
         Flavor::Alluxio | Flavor::GooseFs => {
             volumes.push(json!({ "name": "journal", "emptyDir": { "sizeLimit": "30Gi" } }));
             mounts.push(json!({ "name": "journal", "mountPath": JOURNAL }));
+            if let Some(restore) = &b.restore {
+                let (volume, mount) = restore.location.volume();
+                volumes.push(volume);
+                mounts.push(mount);
+            }
             alluxio(b, &ports, &mounts)
         }
         Flavor::Jindo => {
@@ -50,6 +58,9 @@ pub fn set(b: &Blueprint) -> Value {
     let mut pod = template(b, "master", &b.master, containers, volumes);
     if b.flavor == Flavor::Jindo {
         pod["spec"]["affinity"] = apart(b);
+    }
+    if let Some(node) = b.restore.as_ref().and_then(|restore| restore.node.as_ref()) {
+        pod["spec"]["nodeSelector"]["kubernetes.io/hostname"] = node.as_str().into();
     }
     let mut spec = json!({
         "replicas": b.masters,
@@ -78,7 +89,12 @@ fn alluxio(b: &Blueprint, ports: &[(&str, u16)], mounts: &[Value]) -> Vec<Value>
         if b.embedded() { "metadata.name" } else { "status.podIP" },
     );
     let master = container(b, &b.master, &format!("{word}-master"), &["master-only", "--no-format"], ports);
-    let mut all = vec![with(master, mounts, vec![host.clone()])];
+    let mut environment = vec![host.clone()];
+    if let Some(restore) = &b.restore {
+        let file = restore.location.metadata_file(&b.namespace, &b.name);
+        environment.push(json!({ "name": JOURNAL_BACKUP, "value": file }));
+    }
+    let mut all = vec![with(master, mounts, environment)];
     if b.flavor == Flavor::Alluxio {
         let jobs = container(b, &b.master, "alluxio-job-master", &["job-master"], &[]);
         all.push(with(jobs, &[], vec![host]));

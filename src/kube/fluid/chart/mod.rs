@@ -13,7 +13,8 @@ mod properties;
 mod volume;
 mod workers;
 
-pub use blueprint::{Blueprint, PortSet};
+pub use blueprint::{Blueprint, PortSet, Restore};
+pub use masters::JOURNAL_BACKUP;
 pub use volume::DRIVER;
 
 use serde_json::Value;

@@ -3,14 +3,16 @@
 use serde_json::{Value, json};
 
 use super::blueprint::{Blueprint, Part};
-use crate::kube::fluid::flavor::Flavor;
-use crate::kube::fluid::labels;
+use crate::kube::fluid::{images, labels};
 
-/// Labels of a role's pods; [`selector`] is the part of them that never changes.
+/// Labels of a role's pods; [`selector`] is the part of them that never changes. Only workers tell their dataset: they keep
+/// away from pods that do, and the Alluxio document shows workers beside masters and fuses.
 pub fn labels_of(b: &Blueprint, part: &str) -> Value {
     let mut all = selector(b, part);
-    all[labels::DATASET] = b.dataset_label().into();
-    all[labels::PLACEMENT] = b.placement.to_string().into();
+    if part == "worker" {
+        all[labels::DATASET] = b.dataset_label().into();
+        all[labels::PLACEMENT] = b.placement.to_string().into();
+    }
     all
 }
 
@@ -54,7 +56,7 @@ pub fn container(b: &Blueprint, asks: &Part, name: &str, args: &[&str], ports: &
     };
     let mut container = json!({
         "name": name,
-        "image": image(b.flavor),
+        "image": images::cache(b.flavor),
         "args": args,
         "envFrom": [{ "configMapRef": { "name": b.flavor.config(&b.name) } }],
         "ports": ports.iter().map(port).collect::<Vec<_>>(),
@@ -64,15 +66,6 @@ pub fn container(b: &Blueprint, asks: &Part, name: &str, args: &[&str], ports: &
         container["resources"] = resources;
     }
     container
-}
-
-/// The image of a flavor. Upstream's values hold a registry and a tag besides; no launcher looks at them.
-const fn image(flavor: Flavor) -> &'static str {
-    match flavor {
-        Flavor::Alluxio => "alluxio/alluxio",
-        Flavor::GooseFs => "goosefs/goosefs",
-        Flavor::Jindo => "jindofs/smartdata",
-    }
 }
 
 /// The user's volumes of the runtime that a role mounts, with their mounts.

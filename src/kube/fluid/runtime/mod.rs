@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use kube::core::params::ListParams;
 
-use super::api::{Dataset, DatasetStatus, RuntimeStatus};
+use super::api::{DatasetStatus, RuntimeStatus};
 use super::chart::PortSet;
 use super::ports::{PortPolicy, Ports, PortsExhausted};
 use super::probe::{CacheProbe, Content, PodRef, ProbeError};
@@ -196,50 +196,19 @@ impl<K: RuntimeKind> Controller<K> {
 
     /// The container that is asked everything: that of master 0, whoever leads.
     fn master(key: &ObjectKey) -> PodRef {
-        let container = match K::FLAVOR {
-            super::flavor::Flavor::Jindo => "jindofs-master".into(),
-            flavor => format!("{}-master", flavor.word()),
-        };
-        PodRef { namespace: key.namespace.clone(), name: format!("{}-0", K::FLAVOR.master(&key.name)), container }
+        PodRef::master(K::FLAVOR, &key.namespace, &key.name)
     }
 
     /// Changes a runtime's status, again if somebody else changed the runtime meanwhile.
     async fn update_status(&self, key: &ObjectKey, change: impl Fn(&mut RuntimeStatus)) -> Result<(), ApiError> {
-        for _ in 0..CONFLICTS_MAX {
-            let mut runtime: K = self.client.get(&key.namespace, &key.name).await?;
-            let before = runtime.status();
-            change(runtime.status_mut());
-            if runtime.status() == before {
-                return Ok(());
-            }
-            match self.client.replace_status(&runtime).await {
-                Err(error) if error.is_conflict() => {}
-                other => return other.map(drop),
-            }
-        }
-        Ok(())
+        super::update::status(&self.client, key, K::status, |runtime: &mut K| change(runtime.status_mut())).await
     }
 
     /// Changes a dataset's status in the same way.
     async fn update_dataset(&self, key: &ObjectKey, change: impl Fn(&mut DatasetStatus)) -> Result<(), ApiError> {
-        for _ in 0..CONFLICTS_MAX {
-            let mut dataset: Dataset = self.client.get(&key.namespace, &key.name).await?;
-            let before = dataset.status.clone();
-            change(dataset.status.get_or_insert_default());
-            if dataset.status == before {
-                return Ok(());
-            }
-            match self.client.replace_status(&dataset).await {
-                Err(error) if error.is_conflict() => {}
-                other => return other.map(drop),
-            }
-        }
-        Ok(())
+        super::update::dataset(&self.client, key, change).await
     }
 }
-
-/// client-go's `RetryOnConflict` tries so often; the next round tries again.
-const CONFLICTS_MAX: u32 = 5;
 
 /// All objects with a label.
 fn labelled(selector: &str) -> ListParams {

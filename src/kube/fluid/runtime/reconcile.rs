@@ -8,10 +8,28 @@ use super::{Controller, RoundError, RuntimeKind};
 use crate::base::planted::{Bug, planted};
 use crate::kube::client::{EventType, Patch};
 use crate::kube::fluid::api::{Dataset, is_dns1035};
+use crate::kube::fluid::backup::{BackupLocation, Place};
 use crate::kube::fluid::conditions;
+use crate::kube::fluid::flavor::Flavor;
 use crate::kube::fluid::profile::EvenMasters;
 use crate::kube::kind::ObjectKey;
 use crate::rt::time::Duration;
+
+/// Why the dataset cannot begin from the backup that it names.
+fn no_restore(flavor: Flavor, dataset: &Dataset) -> Option<String> {
+    let wanted = dataset.spec.data_restore_location.as_ref()?;
+    if flavor == Flavor::Jindo {
+        return Some("dataRestoreLocation: JindoFS has no backup".into());
+    }
+    let path = wanted.path.as_deref().unwrap_or_default();
+    match BackupLocation::parse(path) {
+        Err(error) => Some(format!("dataRestoreLocation.path: {error}")),
+        Ok(location) if location.place == Place::Node && wanted.node_name.is_none() => {
+            Some("dataRestoreLocation.nodeName: a local path is on a node".into())
+        }
+        Ok(_) => None,
+    }
+}
 
 impl<K: RuntimeKind> Controller<K> {
     /// Keeps the runtime until its cache is taken down: `alluxio-runtime-controller-finalizer`.
@@ -36,6 +54,10 @@ impl<K: RuntimeKind> Controller<K> {
             self.events.event(&runtime, EventType::Warning, "ErrorProcessRuntimeReason", &message);
             return Ok((!planted(Bug::RuntimeNotAskedAgain)).then_some(self.config.retry_no_dataset));
         };
+        if let Some(why) = no_restore(K::FLAVOR, &dataset) {
+            self.events.event(&runtime, EventType::Warning, "RuntimeProcessFailed", why);
+            return Ok(Some(self.config.retry));
+        }
         self.adopt(&runtime, &dataset).await?;
         let bound = dataset.status.as_ref().map_or(&[][..], |status| &status.runtimes);
         if bound.iter().any(|other| other.type_ != K::FLAVOR.word()) {

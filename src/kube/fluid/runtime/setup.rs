@@ -12,6 +12,7 @@ use super::health::Pods;
 use super::mounts;
 use super::{Controller, RoundError, RuntimeKind};
 use crate::kube::fluid::api::{CALCULATING, Dataset, DatasetPhase, Hcfs, RuntimePhase, RuntimeRef};
+use crate::kube::fluid::backup::BackupLocation;
 use crate::kube::fluid::chart::Blueprint;
 use crate::kube::fluid::conditions;
 use crate::kube::fluid::profile::WorkerSet;
@@ -110,7 +111,14 @@ impl<K: RuntimeKind> Controller<K> {
             return Ok(());
         }
         let (probe, master) = (self.probe.clone(), Self::master(key));
-        engine.counting = Some(self.tasks.spawn("metadata-sync", async move { probe.count(&master).await }));
+        // A restored cache is what its backup says; its under-store is not looked through.
+        let info = restored(dataset).map(|location| location.info_file(&key.namespace, &key.name));
+        engine.counting = Some(self.tasks.spawn("metadata-sync", async move {
+            match info {
+                Some(file) => probe.backup_info(&master, &file).await,
+                None => probe.count(&master).await,
+            }
+        }));
         self.update_dataset(key, |status| {
             status.ufs_total = CALCULATING.into();
             status.file_num = CALCULATING.into();
@@ -265,6 +273,11 @@ impl<K: RuntimeKind> Controller<K> {
             }),
         })
     }
+}
+
+/// The backup that the masters began from.
+fn restored(dataset: &Dataset) -> Option<BackupLocation> {
+    BackupLocation::parse(dataset.spec.data_restore_location.as_ref()?.path.as_deref()?).ok()
 }
 
 fn of_stateful_set(set: &StatefulSet) -> Pods {

@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use super::{Problem, Problems};
 use crate::kube::fluid::api::{self, Level};
+use crate::kube::fluid::flavor::Flavor;
 use crate::kube::quantity::Quantity;
-use crate::sim::scenario::Scenario;
+use crate::sim::scenario::{Scenario, UnderStore};
+use crate::stack::ufs::bucket::Scheme;
 
 /// Problems of the dataset.
 pub fn dataset(scenario: &Scenario) -> Vec<Problem> {
@@ -24,17 +26,23 @@ pub fn dataset(scenario: &Scenario) -> Vec<Problem> {
         let taken = others.iter().any(|other| other.path() == mount.path());
         found.unless(!taken, &format!("{place}.path"), "a second mount at this path", "give it another path");
         let path = mount.path();
-        let fine = path.starts_with('/') && !path.contains("..") && path.len() > 1;
+        let root = path == "/" && scenario.spec.kubernetes.is_some();
+        let fine = root || path.starts_with('/') && !path.contains("..") && path.len() > 1;
         found.unless(fine, &format!("{place}.path"), "this is no path below /", "write one such as /hbase");
         let load = &scenario.spec.workload;
-        let inside = load.clients > 0 && format!("{}/", load.root).starts_with(&format!("{path}/"));
-        let message = format!("the workload writes below {}, and a web under-store is read-only", load.root);
+        let writable = Scheme::of(&mount.mount_point).is_some() && !mount.read_only;
+        let inside = load.clients > 0 && !writable && format!("{}/", load.root).starts_with(&format!("{path}/"));
+        let message = format!("the workload writes below {}, and this under-store is read-only", load.root);
         found.unless(!inside, &format!("{place}.path"), &message, "choose another workload.root");
-        let served = scenario.spec.under_stores.iter().any(|store| mount.mount_point.starts_with(&store.url));
+        let dir = format!("{}/", mount.mount_point.trim_end_matches('/'));
+        let served = |store: &UnderStore| mount.mount_point.starts_with(&store.url) || dir.starts_with(&store.url);
+        let served = scenario.spec.under_stores.iter().any(served);
         let help = "add an entry with this url to `under_stores` of the scenario";
         found.unless(served, &format!("{place}.mountPoint"), "the scenario has no such under-store", help);
     }
-    needs_kubernetes(&mut found, &dataset.spec, &["mounts", "mountPoint", "name", "path", "readOnly"]);
+    if scenario.spec.kubernetes.is_none() {
+        needs_kubernetes(&mut found, &dataset.spec, &["mounts", "mountPoint", "name", "path", "readOnly", "options"]);
+    }
     found.0
 }
 
@@ -42,7 +50,7 @@ pub fn dataset(scenario: &Scenario) -> Vec<Problem> {
 pub fn runtime(scenario: &Scenario) -> Vec<Problem> {
     let mut found = Problems::default();
     let runtime = &scenario.runtime;
-    let (own, dataset) = (&runtime.metadata, &scenario.dataset.metadata);
+    let (own, dataset) = (runtime.metadata(), &scenario.dataset.metadata);
     name(&mut found, &own.name);
     if own != dataset {
         let message = format!(
@@ -51,9 +59,11 @@ pub fn runtime(scenario: &Scenario) -> Vec<Problem> {
         );
         found.add("metadata.name", message, format!("write {}: Fluid pairs them by name", dataset.name));
     }
-    let masters = runtime.spec.master.replicas;
+    let masters = runtime.masters();
     let place = "spec.master.replicas";
-    if masters.is_multiple_of(2) {
+    // What is typed by hand is Fluid's to refuse.
+    let by_hand = scenario.spec.kubernetes.as_ref().is_some_and(|kubernetes| kubernetes.by_hand);
+    if masters.is_multiple_of(2) && runtime.flavor() == Flavor::GooseFs && !by_hand {
         let help = match masters {
             0 => "write 1 or 3: it must be a positive odd number, as the GooseFS document requires".to_string(),
             n => format!(
@@ -69,12 +79,13 @@ pub fn runtime(scenario: &Scenario) -> Vec<Problem> {
     let many = |count: u32, what: &str| format!("{count} {what} and {nodes} node{}", if nodes == 1 { "" } else { "s" });
     let fits = |count: u32| (count as usize) <= nodes;
     let help = "write at most one per node, or add nodes: masters use the same port of their host";
-    found.unless(fits(masters), place, &many(masters, "masters"), help);
-    let workers = runtime.spec.replicas;
+    let direct = scenario.spec.kubernetes.is_none();
+    found.unless(!direct || fits(masters), place, &many(masters, "masters"), help);
+    let workers = runtime.workers();
     found.unless(workers > 0, "spec.replicas", "no workers", "write 1 or more");
     let help = "write at most one per node, or add nodes: a dataset has its nodes for itself";
-    found.unless(fits(workers), "spec.replicas", &many(workers, "workers"), help);
-    let levels = &runtime.spec.tieredstore.levels;
+    found.unless(!direct || fits(workers), "spec.replicas", &many(workers, "workers"), help);
+    let levels = &runtime.tieredstore().levels;
     found.unless(!levels.is_empty(), "spec.tieredstore.levels", "no level", "add a level");
     for (i, one) in levels.iter().enumerate() {
         level(&mut found, &format!("spec.tieredstore.levels.{i}"), one);
@@ -88,7 +99,9 @@ pub fn runtime(scenario: &Scenario) -> Vec<Problem> {
     }
     let honoured =
         ["replicas", "tieredstore", "levels", "mediumtype", "path", "quota", "quotaList", "high", "low", "master"];
-    needs_kubernetes(&mut found, &runtime.spec, &honoured);
+    if direct {
+        needs_kubernetes(&mut found, &runtime.spec(), &honoured);
+    }
     found.0
 }
 

@@ -62,7 +62,7 @@ pub fn names(scenario: &Scenario) -> Vec<Problem> {
                 let message = "one moment says nothing about the service";
                 found.unless(lasts, &format!("{place}.service"), message, "add `within`: by when, or for how long");
                 let workers = expect.live_workers.unwrap_or(0);
-                let there = scenario.runtime.spec.replicas;
+                let there = scenario.runtime.workers();
                 let message = format!("{workers} live workers, and the runtime has {there}");
                 found.unless(workers <= there, &format!("{place}.live_workers"), &message, "write at most that many");
             }
@@ -178,6 +178,9 @@ impl Hosts {
                 }
                 Target::UnderStores if self.count(Role::UnderStore) == 0 => {
                     found.add(place, "there is no under-store", "list it under `under_stores`");
+                }
+                Target::Nodes if self.count(Role::Node) == 0 => {
+                    found.add(place, "the scenario has no Kubernetes", "add `kubernetes: {}`, or name another target");
                 }
                 Target::Follower | Target::Followers if self.count(Role::Master) < 2 => {
                     found.add(place, "one master has no followers", "raise spec.master.replicas of the runtime");

@@ -20,7 +20,10 @@ impl State {
             Change::Complete { file, length } => self.complete(at, *file, *length, freed),
             Change::Rename { from, to } => self.rename(at, FsPath::parse(from)?, FsPath::parse(to)?, freed),
             Change::Delete { path, recursive } => self.delete(at, FsPath::parse(path)?, *recursive, freed),
-            Change::Mount { path, url, read_only } => self.mount(at, FsPath::parse(path)?, url, *read_only),
+            Change::Mount { path, url, read_only, options } => {
+                let mount = Mount { url: url.clone(), read_only: *read_only, options: options.clone() };
+                self.mount(at, FsPath::parse(path)?, mount)
+            }
             Change::Unmount { path } => self.unmount(at, FsPath::parse(path)?, freed),
         }
     }
@@ -150,13 +153,14 @@ impl State {
         Ok(Outcome::Done)
     }
 
-    fn mount(&mut self, at: Stamp, path: FsPath<'_>, url: &str, read_only: bool) -> FsResult<Outcome> {
+    fn mount(&mut self, at: Stamp, path: FsPath<'_>, mount: Mount) -> FsResult<Outcome> {
+        let url = &mount.url;
         if url.is_empty() || url.len() > PATH_MAX {
             return Err(FsError::Invalid(format!("an under-store's location of {} bytes", url.len())));
         }
         let (found, rest) = self.tree.descend(path)?;
         let (parent, is_dir) = (found.id, found.is_dir());
-        let ufs = UfsRef { url: url.into(), fingerprint: String::new() };
+        let ufs = UfsRef { url: url.clone(), fingerprint: String::new() };
         if rest.is_empty() {
             if self.mounts.get(path).is_some() {
                 return Err(FsError::AlreadyExists(path.as_str().into()));
@@ -181,7 +185,7 @@ impl State {
             self.tree.touch(parent, at);
             self.tree.create(parent, rest, Some(ufs), Kind::dir(false), at);
         }
-        self.mounts.insert(path, Mount { url: url.into(), read_only });
+        self.mounts.insert(path, mount);
         Ok(Outcome::Done)
     }
 

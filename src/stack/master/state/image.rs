@@ -17,7 +17,7 @@ use super::{Broken, State};
 use crate::stack::wire::{BlockId, InodeId, OpId, UfsRef};
 
 const MAGIC: [u8; 4] = *b"SGst";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Why bytes are not a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -150,8 +150,8 @@ impl From<InodeImage<'_>> for Inode {
 mod tests {
     use super::*;
     use crate::stack::master::state::Command;
-    use crate::stack::wire::FsError;
     use crate::stack::wire::master::Change;
+    use crate::stack::wire::{FsError, MountOptions};
 
     fn forged(forge: impl Fn(&mut Image<'_>)) -> Result<State, DecodeError> {
         let bytes = State::new(1).encode();
@@ -181,7 +181,11 @@ mod tests {
         assert!(forged(|image| push(image, [(1, 0, "a"), (2, 7, "b")])).is_err(), "an orphan");
         assert!(forged(|image| image.blocks.push((BlockId(1), 1))).is_err(), "a block of a directory");
         assert!(
-            forged(|image| image.mounts.push(("/", Cow::Owned(Mount { url: "x".into(), read_only: true })))).is_err()
+            forged(|image| {
+                let mount = Mount { url: "x".into(), read_only: true, options: MountOptions::default() };
+                image.mounts.push(("/", Cow::Owned(mount)));
+            })
+            .is_err()
         );
     }
 

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::hash::SetHash;
 use super::path::FsPath;
+use crate::base::Secret;
+use crate::stack::wire::{MountInfo, MountOptions};
 
 /// One under-store in the namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,6 +18,19 @@ pub struct Mount {
     pub url: String,
     /// Whether changes below are refused.
     pub read_only: bool,
+    /// How to reach it.
+    pub options: MountOptions,
+}
+
+impl Mount {
+    /// As who asks for it at `path` gets it; without `secrets`, their values are left out.
+    pub fn info(&self, path: &str, secrets: bool) -> MountInfo {
+        let mut options = self.options.clone();
+        if !secrets {
+            options.secrets.values_mut().for_each(|value| *value = Secret::default());
+        }
+        MountInfo { path: path.into(), url: self.url.clone(), read_only: self.read_only, options }
+    }
 }
 
 /// All mounts by path.
@@ -100,7 +115,10 @@ mod tests {
         let mut table = MountTable::default();
         assert_eq!(table.resolve(path("/a")), None);
         for point in ["/", "/a", "/a/b", "/ab"] {
-            table.insert(path(point), Mount { url: format!("https://mirror{point}"), read_only: true });
+            table.insert(
+                path(point),
+                Mount { url: format!("https://mirror{point}"), read_only: true, options: MountOptions::default() },
+            );
         }
         for (asked, point) in [
             ("/", "/"),

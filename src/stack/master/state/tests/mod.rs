@@ -6,7 +6,7 @@ mod random;
 use super::*;
 use crate::stack::wire::FsError::*;
 use crate::stack::wire::master::Change;
-use crate::stack::wire::{InodeId, UfsRef};
+use crate::stack::wire::{InodeId, MountOptions, UfsRef};
 
 /// Applies changes one after the other, each a new operation, and checks after each.
 struct Bench {
@@ -70,7 +70,13 @@ impl Bench {
     }
 
     fn mount(&mut self, path: &str, read_only: bool) -> FsResult<Outcome> {
-        self.change(Change::Mount { path: path.into(), url: format!("https://m{path}"), read_only }).result
+        self.change(Change::Mount {
+            path: path.into(),
+            url: format!("https://m{path}"),
+            read_only,
+            options: MountOptions::default(),
+        })
+        .result
     }
 
     fn names(&self, path: &str) -> Vec<String> {
@@ -280,7 +286,7 @@ fn mounts_come_and_go() {
     ] {
         assert_eq!(bench.mount(path, false), want, "{path}");
     }
-    let empty = Change::Mount { path: s("/e"), url: String::new(), read_only: true };
+    let empty = Change::Mount { path: s("/e"), url: String::new(), read_only: true, options: MountOptions::default() };
     assert!(matches!(bench.change(empty).result, Err(Invalid(_))));
     assert_eq!(bench.state.mount_of("/d/x").unwrap().unwrap().0, "/d");
     let file = bench.file("/d/f", 10);
@@ -384,7 +390,12 @@ fn every_part_of_the_state_shows_in_its_hash() {
         bench.state
     };
     let mkdir = |path: &str| Change::Mkdir { path: s(path), recursive: false };
-    let mount = |url: &str, read_only| Change::Mount { path: s("/m"), url: s(url), read_only };
+    let mount = |url: &str, read_only| Change::Mount {
+        path: s("/m"),
+        url: s(url),
+        read_only,
+        options: MountOptions::default(),
+    };
     let block = |length| {
         let mut state = after(1, 1, mkdir("/d"));
         let file = state.stat("/open").unwrap().id;

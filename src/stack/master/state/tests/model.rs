@@ -151,7 +151,7 @@ impl Model {
             Change::Complete { file, length } => self.complete(at, *file, *length),
             Change::Rename { from, to } => self.rename(at, from, to),
             Change::Delete { path, recursive } => self.delete(at, path, *recursive),
-            Change::Mount { path, url, read_only } => self.mount(at, path, url, *read_only),
+            Change::Mount { path, url, read_only, .. } => self.mount(at, path, url, *read_only),
             Change::Unmount { path } => self.unmount(at, path),
         }
     }

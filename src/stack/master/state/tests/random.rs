@@ -44,7 +44,7 @@ fn change() -> impl Strategy<Value = Change> {
         4 => (path(), 0u64..4).prop_map(|(path, block_size)| Change::Create { path, block_size }),
         4 => (path(), path()).prop_map(|(from, to)| Change::Rename { from, to }),
         2 => (path(), flag()).prop_map(|(path, recursive)| Change::Delete { path, recursive }),
-        1 => (path(), url(), prop::bool::weighted(0.2)).prop_map(|(path, url, read_only)| Change::Mount { path, url, read_only }),
+        1 => (path(), url(), prop::bool::weighted(0.2)).prop_map(|(path, url, read_only)| Change::Mount { path, url, read_only, options: MountOptions::default() }),
         1 => path().prop_map(|path| Change::Unmount { path }),
     ]
 }
@@ -186,7 +186,12 @@ fn hostile() -> impl Strategy<Value = Command> {
         (number(), number()).prop_map(|(file, length)| Change::Complete { file: InodeId(file), length }),
         (text(), text()).prop_map(|(from, to)| Change::Rename { from, to }),
         (text(), any::<bool>()).prop_map(|(path, recursive)| Change::Delete { path, recursive }),
-        (text(), text(), any::<bool>()).prop_map(|(path, url, read_only)| Change::Mount { path, url, read_only }),
+        (text(), text(), any::<bool>()).prop_map(|(path, url, read_only)| Change::Mount {
+            path,
+            url,
+            read_only,
+            options: MountOptions::default()
+        }),
         text().prop_map(|path| Change::Unmount { path }),
     ];
     let entry = (text(), any::<bool>(), number(), text()).prop_map(|(name, dir, length, url)| UfsEntry {

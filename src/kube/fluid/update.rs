@@ -1,0 +1,43 @@
+//! Changing a status although somebody else may change the object at the same time.
+
+use super::api::{Dataset, DatasetStatus};
+use crate::kube::client::{ApiError, Client};
+use crate::kube::kind::{ApiObject, ObjectKey};
+
+/// client-go's `RetryOnConflict` tries so often; the next round tries again.
+const CONFLICTS_MAX: u32 = 5;
+
+/// Changes an object's status, again if somebody else changed the object meanwhile. Nothing is written if nothing changes.
+///
+/// # Errors
+/// As [`Client::get`] and [`Client::replace_status`], but conflicts only if there are too many.
+pub async fn status<K: ApiObject, S: PartialEq>(
+    client: &Client,
+    key: &ObjectKey,
+    of: impl Fn(&K) -> S,
+    change: impl Fn(&mut K),
+) -> Result<(), ApiError> {
+    let mut tries = 0;
+    loop {
+        let mut object: K = client.get(&key.namespace, &key.name).await?;
+        let before = of(&object);
+        change(&mut object);
+        if of(&object) == before {
+            return Ok(());
+        }
+        tries += 1;
+        match client.replace_status(&object).await {
+            Err(error) if error.is_conflict() && tries < CONFLICTS_MAX => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Changes a dataset's status in this way.
+///
+/// # Errors
+/// As [`status`].
+pub async fn dataset(client: &Client, key: &ObjectKey, change: impl Fn(&mut DatasetStatus)) -> Result<(), ApiError> {
+    let of = |dataset: &Dataset| dataset.status.clone();
+    status(client, key, of, |dataset: &mut Dataset| change(dataset.status.get_or_insert_default())).await
+}

@@ -1,0 +1,115 @@
+//! The scheduler's choices, with everything that they had to respect at that moment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::base::SimTime;
+use crate::kube::store::{Change, Object, Selection, Store};
+use crate::oracle::cluster::Placement;
+use crate::sim::kubernetes::Kubernetes;
+
+/// A pod with claims may be bound that long after the choice: a disk is made in between.
+const VOLUMES_TAKE: Duration = Duration::from_secs(20);
+
+/// All bindings.
+#[derive(Default)]
+pub(super) struct Bindings {
+    all: Vec<Placement>,
+    pods: u64,
+    /// What of the nodes the scheduler looks at, and when it last changed.
+    nodes: BTreeMap<String, Value>,
+    settled: SimTime,
+}
+
+fn typed<T: DeserializeOwned>(object: &Object) -> Option<T> {
+    serde_json::from_value(object.to_value()).ok()
+}
+
+fn all<T: DeserializeOwned>(store: &Store, word: &str) -> Vec<T> {
+    let Some(kind) = store.kinds().by_word(word) else { return Vec::new() };
+    store.list(kind, &Selection::default()).filter_map(|object| typed(object)).collect()
+}
+
+fn node_of(object: &Object) -> Option<&str> {
+    object.at("spec")?.get("nodeName")?.as_str().filter(|name| !name.is_empty())
+}
+
+impl Bindings {
+    /// Notes the pods that got a node since the last look.
+    pub fn look(&mut self, kubernetes: &Kubernetes, now: SimTime) {
+        kubernetes.server.with_store(|store| {
+            self.look_at_nodes(store, now);
+            let Some(pods) = store.kinds().by_word("pods") else { return };
+            let since = std::mem::replace(&mut self.pods, store.revision());
+            let Ok(events) = store.events_after(pods, since) else { return };
+            let (mut bound, mut moved) = (Vec::new(), false);
+            for event in events {
+                let before = event.previous.as_ref().and_then(|pod| node_of(pod));
+                let after = node_of(&event.object);
+                if event.change != Change::Deleted && before.is_none() && after.is_some() {
+                    bound.extend(typed::<Pod>(&event.object));
+                }
+                moved |= event.change == Change::Deleted && after.is_some();
+            }
+            let placed: Vec<_> = bound.iter().filter_map(|pod| self.placement(store, pod, now)).collect();
+            if !placed.is_empty() || moved {
+                self.settled = now;
+            }
+            self.all.extend(placed);
+        });
+    }
+
+    fn look_at_nodes(&mut self, store: &Store, now: SimTime) {
+        let Some(kind) = store.kinds().by_word("nodes") else { return };
+        for node in store.list(kind, &Selection::default()) {
+            let seen = serde_json::json!({ "spec": node.at("spec"), "labels": node.labels() });
+            if self.nodes.get(&node.key.name) != Some(&seen) {
+                self.nodes.insert(node.key.name.clone(), seen);
+                self.settled = now;
+            }
+        }
+    }
+
+    fn placement(&self, store: &Store, pod: &Pod, now: SimTime) -> Option<Placement> {
+        let nodes: BTreeMap<String, Node> =
+            all::<Node>(store, "nodes").into_iter().filter_map(|n| Some((n.metadata.name.clone()?, n))).collect();
+        let spec = pod.spec.as_ref()?;
+        // A DaemonSet's pod is bound by the scheduler too; one that names its node itself is nobody's choice.
+        let node = nodes.get(spec.node_name.as_ref()?)?;
+        let claimed = spec.volumes.iter().flatten().filter_map(|v| v.persistent_volume_claim.as_ref());
+        let claims: Vec<&str> = claimed.map(|claim| claim.claim_name.as_str()).collect();
+        let namespace = &pod.metadata.namespace;
+        let bound: Vec<String> = all::<PersistentVolumeClaim>(store, "persistentvolumeclaims")
+            .into_iter()
+            .filter(|claim| claim.metadata.namespace == *namespace)
+            .filter(|claim| claims.contains(&claim.metadata.name.as_deref().unwrap_or_default()))
+            .filter_map(|claim| claim.spec?.volume_name)
+            .collect();
+        let volumes: Vec<PersistentVolume> = all::<PersistentVolume>(store, "persistentvolumes")
+            .into_iter()
+            .filter(|volume| volume.metadata.name.as_ref().is_some_and(|name| bound.contains(name)))
+            .collect();
+        let decided = if claims.is_empty() { now } else { SimTime::ZERO + now.elapsed().saturating_sub(VOLUMES_TAKE) };
+        let pods = all::<Pod>(store, "pods");
+        let others: Vec<(&Pod, &Node)> = pods
+            .iter()
+            .filter(|other| other.metadata.uid != pod.metadata.uid && !ended(other))
+            .filter_map(|other| Some((other, nodes.get(other.spec.as_ref()?.node_name.as_ref()?)?)))
+            .collect();
+        Some(Placement::of((decided, self.settled), pod, node, &volumes, &others))
+    }
+
+    /// All of them.
+    pub fn told(self) -> Vec<Placement> {
+        self.all
+    }
+}
+
+fn ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}

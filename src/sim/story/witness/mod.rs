@@ -1,0 +1,94 @@
+//! What the harness sees of a Kubernetes while the story goes on, past the API server where it can: the facts that the
+//! oracles judge.
+//!
+//! | facts | oracle | module |
+//! |---|---|---|
+//! | processes of containers | S11 | `processes` |
+//! | disks mounted and written | S11 | `disks` |
+//! | bindings | S11 | `bindings` |
+//! | rows beside the truth | S12 | `rows` |
+//! | secrets in places that should not hold them | S13 | `secrets` |
+//! | homes of metadata | S6 | `journals` |
+//! | what all comes to after the heal | L3 | `aims` |
+//!
+//! Looking changes nothing.
+
+mod aims;
+mod bindings;
+mod disks;
+mod journals;
+mod processes;
+mod rows;
+mod secrets;
+
+use std::time::Duration;
+
+use super::Story;
+use crate::base::SimTime;
+use crate::oracle::ClusterRecord;
+
+use self::aims::Aims;
+use self::bindings::Bindings;
+use self::disks::DiskUses;
+use self::journals::Journals;
+use self::processes::Gone;
+use self::rows::Rows;
+
+/// Between two looks at what is read from objects.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// All that was seen.
+#[derive(Default)]
+pub(super) struct Witness {
+    gone: Gone,
+    disks: DiskUses,
+    bindings: Bindings,
+    rows: Rows,
+    journals: Journals,
+    aims: Aims,
+    looked: Option<SimTime>,
+    revision: u64,
+}
+
+impl Story<'_> {
+    /// Looks at everything, as often as each needs it.
+    pub(super) fn bear_witness(&mut self) {
+        let Some(kubernetes) = &self.cluster.kubernetes else { return };
+        let now = self.lab.now();
+        let witness = &mut self.witness;
+        witness.disks.look(&self.lab, kubernetes, now);
+        let revision = kubernetes.server.with_store(|store| store.revision());
+        if revision != witness.revision {
+            witness.revision = revision;
+            witness.gone.look(kubernetes, now);
+            witness.bindings.look(kubernetes, now);
+        }
+        if witness.looked.is_some_and(|at| now.since(at) < EVERY) {
+            return;
+        }
+        witness.looked = Some(now);
+        witness.journals.look(&self.cluster, self.scenario, now);
+        witness.rows.look(&self.lab, &self.cluster, self.scenario, now);
+        if self.healed.is_some() {
+            witness.aims.look(kubernetes, self.scenario, now);
+        }
+    }
+
+    /// The record of the run; none without Kubernetes.
+    pub(super) fn testimony(&mut self) -> Option<ClusterRecord> {
+        self.cluster.kubernetes.as_ref()?;
+        let searches = self.search_for_secrets();
+        let kubernetes = self.cluster.kubernetes.as_ref()?;
+        let witness = std::mem::take(&mut self.witness);
+        Some(ClusterRecord {
+            processes: witness.gone.processes(kubernetes),
+            disks: witness.disks.told(),
+            placements: witness.bindings.told(),
+            rows: witness.rows.told(),
+            searches,
+            resources: Vec::new(),
+            journals: witness.journals.told(),
+            aims: witness.aims.told(),
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! Places that should hold no secret, searched for the values of all Secrets that the API server ever held.
+
+use crate::kube::store::Selection;
+use crate::oracle::cluster::SecretSearch;
+use crate::oracle::secrets::Needles;
+use crate::sim::story::Story;
+
+impl Story<'_> {
+    /// Searches the last events, logs, screens and every API object that is no Secret.
+    pub(super) fn search_for_secrets(&self) -> Vec<SecretSearch> {
+        let Some(kubernetes) = &self.cluster.kubernetes else { return Vec::new() };
+        if self.scenario.secrets().is_empty() {
+            return Vec::new();
+        }
+        let needles = self.needles();
+        let mut searches = Vec::new();
+        let mut trace = needles.search("the trace", "");
+        for event in self.lab.world.recent() {
+            needles.search_more(&mut trace, &event.to_string());
+        }
+        searches.push(trace);
+        let mut screens = needles.search("screens", "");
+        self.outcome.screens.iter().for_each(|screen| needles.search_more(&mut screens, &screen.text));
+        searches.push(screens);
+        for node in &kubernetes.nodes {
+            let mut logs = needles.search(&format!("logs on {}", node.machine.id.node), "");
+            node.machine.containers(|all| {
+                all.iter().for_each(|container| needles.search_more(&mut logs, &container.log.read(None)));
+            });
+            searches.push(logs);
+        }
+        kubernetes.server.with_store(|store| {
+            for (id, kind) in store.kinds().iter().filter(|(_, kind)| kind.kind != "Secret") {
+                let mut answers = needles.search(&format!("objects of kind {}", kind.kind), "");
+                for object in store.list(id, &Selection::default()) {
+                    needles.search_more(&mut answers, &object.to_value().to_string());
+                }
+                searches.push(answers);
+            }
+        });
+        searches
+    }
+
+    /// The values, from the manifests: an object may be gone by now.
+    fn needles(&self) -> Needles {
+        let mut needles = Needles::default();
+        for (name, values) in self.scenario.secrets() {
+            for (key, value) in values {
+                needles.add(&format!("{name} {key}"), value.as_bytes());
+            }
+        }
+        needles
+    }
+}
