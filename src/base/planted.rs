@@ -48,13 +48,15 @@ pub enum Bug {
     HalfInstallTakenForWhole,
     /// A runtime that comes before its dataset is not looked at again (F-25).
     RuntimeNotAskedAgain,
+    /// What is logged of a mount holds the values of its secrets, against what Fluid's `encryptOptions` promise.
+    KeysInLog,
     /// A file is opened with the length that a listing told some time ago (J-01).
     ListingNotRevalidated,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AckBeforeDurable,
         Self::StandbyReads,
         Self::RetryCacheForgets,
@@ -74,6 +76,7 @@ impl Bug {
         Self::RecoveryEndless,
         Self::HalfInstallTakenForWhole,
         Self::RuntimeNotAskedAgain,
+        Self::KeysInLog,
         Self::ListingNotRevalidated,
     ];
 
@@ -99,6 +102,7 @@ impl Bug {
             Self::RecoveryEndless => "recovery-endless",
             Self::HalfInstallTakenForWhole => "half-install-taken-for-whole",
             Self::RuntimeNotAskedAgain => "runtime-not-asked-again",
+            Self::KeysInLog => "keys-in-log",
             Self::ListingNotRevalidated => "listing-not-revalidated",
         }
     }

@@ -85,6 +85,7 @@ impl<K: RuntimeKind> Controller<K> {
         let there = self.probe.mounts(&master).await?;
         let (missing, needless) = mounts::difference(&wanted, &there);
         for mount in &missing {
+            tracing::info!(runtime = %key, ?mount, "mounts");
             self.probe.mount(&master, mount).await?;
         }
         for path in &needless {
