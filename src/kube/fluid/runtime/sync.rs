@@ -67,7 +67,7 @@ impl<K: RuntimeKind> Controller<K> {
 
     async fn check_health(&self, key: &ObjectKey, b: &Blueprint) -> Result<(), RoundError> {
         let health = judge(b.profile.health, self.masters(b).await?, self.workers(b).await?);
-        if health.error.is_some() {
+        if health.error.is_some() && b.profile.unhealthy_written {
             self.update_phases(key, b).await?;
         }
         self.update_dataset(key, |status| {
