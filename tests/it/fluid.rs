@@ -1,9 +1,13 @@
 //! Fluid's controllers against the API server, in a world where every set comes up by itself and masters answer from a table.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
+mod installed;
+mod manifests;
 mod operations;
 mod planted;
 mod programs;
+mod restarts;
+mod scaling;
 mod stage;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};

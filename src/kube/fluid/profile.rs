@@ -71,6 +71,9 @@ pub struct Profile {
     pub parallel_masters: bool,
     /// When a dataset is `Failed`.
     pub health: HealthRule,
+    /// Whether a runtime that is not healthy says so itself. v0.7 works its phase out and then returns before it is written: the
+    /// dataset is `Failed` and its runtime still `Ready` (F-03).
+    pub unhealthy_written: bool,
     /// What is done about an even number of masters.
     pub even_masters: EvenMasters,
     /// Whether the volume is named `{namespace}-{name}` instead of `{name}`.
@@ -95,6 +98,7 @@ impl Profile {
         fuse: FuseNodes::WithWorkers,
         parallel_masters: false,
         health: HealthRule::AnyNotReady,
+        unhealthy_written: false,
         even_masters: EvenMasters::Refuse,
         namespaced_volume: false,
         volume_capacity: "100Gi",
@@ -110,6 +114,7 @@ impl Profile {
         fuse: FuseNodes::OnDemand,
         parallel_masters: false,
         health: HealthRule::AnyNotReady,
+        unhealthy_written: false,
         even_masters: EvenMasters::Warn,
         namespaced_volume: false,
         volume_capacity: "100Gi",
@@ -125,6 +130,7 @@ impl Profile {
         fuse: FuseNodes::OnDemand,
         parallel_masters: true,
         health: HealthRule::SetGone,
+        unhealthy_written: true,
         even_masters: EvenMasters::Warn,
         namespaced_volume: true,
         volume_capacity: "100Pi",

@@ -12,6 +12,7 @@ mod history;
 mod meta;
 pub mod object;
 pub mod patch;
+mod schema;
 pub mod selector;
 pub mod strategic;
 mod subresource;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::failure::{FieldError, Refusal, forbidden_field, invalid, invalid_value, required};
 use super::meta::Body;
 use super::object::Object;
+use super::schema;
 use crate::kube::kind::Kind;
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
@@ -51,6 +52,7 @@ pub(super) fn object(kind: &Kind, name: &str, body: &Body) -> Result<(), Refusal
         }
         "ReplicaSet" | "StatefulSet" | "DaemonSet" => template(spec, &mut errors),
         "Job" => pod_spec(spec.and_then(|s| s.pointer("/template/spec")), "spec.template.spec", &mut errors),
+        _ if kind.custom => schema::check(kind, body, &mut errors),
         _ => {}
     }
     if errors.is_empty() { Ok(()) } else { Err(invalid(kind, name, &errors)) }
@@ -174,6 +176,9 @@ fn strategy(spec: Option<&Value>, errors: &mut Vec<FieldError>) {
 pub(super) fn update(kind: &Kind, old: &Object, new: &Body) -> Result<(), Refusal> {
     const NONE: Value = Value::Null;
     let (was, is) = (old.body.get("spec").unwrap_or(&NONE), new.get("spec").unwrap_or(&NONE));
+    if kind.custom && was != is {
+        object(kind, &old.key.name, new)?;
+    }
     let error = match kind.kind.as_str() {
         _ if was == is => None,
         "Pod" => pod_change(was, is),

@@ -23,6 +23,7 @@ use stormglass::kube::fluid::profile::Profile;
 use stormglass::kube::fluid::runtime::{RuntimeConfig, RuntimeKind};
 use stormglass::kube::kind::{ApiObject, Kinds};
 use stormglass::kube::kubectl::Kubectl;
+use stormglass::kube::store::Selection;
 use stormglass::rt::time::sleep;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
@@ -48,9 +49,16 @@ pub struct Cache {
     pub silent: Mutex<bool>,
     /// How jobs and pods of operations end: not yet, well, or badly.
     pub work: Mutex<Work>,
+    /// Whether no worker's pod is ready.
+    broken: Mutex<bool>,
 }
 
 impl Cache {
+    /// From now on no worker's pod is ready.
+    pub fn break_workers(&self) {
+        *lock(&self.broken) = true;
+    }
+
     fn answer<T: Send + 'static>(&self, master: &PodRef, value: T) -> Answer<'static, T> {
         let silent = *lock(&self.silent);
         Box::pin(ready(if silent { Err(ProbeError::Unreachable(master.name.clone())) } else { Ok(value) }))
@@ -105,7 +113,10 @@ pub async fn rest_of_the_cluster(client: Client, cache: Arc<Cache>) {
         }
         for set in client.list::<StatefulSet>("", &ListParams::default()).await.unwrap().items {
             let replicas = set.spec.replicas.unwrap_or(1);
-            status::<StatefulSet>(&client, &set, json!({ "replicas": replicas, "readyReplicas": replicas })).await;
+            let broken =
+                *lock(&cache.broken) && set.metadata.name.as_ref().is_some_and(|name| name.ends_with("worker"));
+            let ready = if broken { 0 } else { replicas };
+            status::<StatefulSet>(&client, &set, json!({ "replicas": replicas, "readyReplicas": ready })).await;
         }
         for set in client.list::<DaemonSet>("", &ListParams::default()).await.unwrap().items {
             let wanted = set.spec.template.spec.as_ref().unwrap().node_selector.clone().unwrap();
@@ -152,8 +163,9 @@ pub async fn status<K: ApiObject>(client: &Client, object: &K, status: serde_jso
 /// A world in which nobody does anything yet.
 pub struct Stage {
     pub lab: Lab,
+    server: Arc<ApiServer>,
     pub cache: Arc<Cache>,
-    profile: Profile,
+    pub config: RuntimeConfig,
     fluid: HostId,
     user: HostId,
 }
@@ -167,10 +179,11 @@ impl Stage {
         let user = lab.world.add_host("user", [10, 0, 0, 7].into());
         let kinds = stormglass::kube::fluid::kinds(Kinds::builtin());
         let server = ApiServer::new(kinds, ApiServerConfig::default(), Seed(5));
-        let program = server.run(SocketAddr::from(([10, 0, 0, 9], 6443)));
+        let program = server.clone().run(SocketAddr::from(([10, 0, 0, 9], 6443)));
         lab.world.start(master, "kube-apiserver", Box::pin(async move { program.await.unwrap() })).unwrap();
         let cache = Arc::new(Cache::default());
-        let stage = Self { lab, cache, profile, fluid, user };
+        let config = RuntimeConfig { profile, ..RuntimeConfig::default() };
+        let stage = Self { lab, server, cache, config, fluid, user };
         let rest = rest_of_the_cluster(Client::new(API), stage.cache.clone());
         stage.lab.world.start(stage.user, "rest", Box::pin(rest)).unwrap();
         stage.start_datasets();
@@ -179,7 +192,7 @@ impl Stage {
 
     pub fn start_datasets(&self) -> ProcessId {
         let probe = self.cache.clone();
-        let operations = OperationConfig { profile: self.profile, ..OperationConfig::default() };
+        let operations = OperationConfig { profile: self.config.profile, ..OperationConfig::default() };
         let program = async move {
             let client = Client::new(API);
             drop(controller::dataset(client, "dataset", probe, DatasetConfig::default(), operations).await);
@@ -188,7 +201,7 @@ impl Stage {
     }
 
     pub fn start_runtimes<K: RuntimeKind>(&self) -> ProcessId {
-        let (probe, config) = (self.cache.clone(), RuntimeConfig { profile: self.profile, ..RuntimeConfig::default() });
+        let (probe, config) = (self.cache.clone(), self.config);
         let program = async move { drop(controller::runtime::<K>(Client::new(API), "runtime", probe, config).await) };
         self.lab.world.start(self.fluid, "runtime-controller", Box::pin(program)).unwrap()
     }
@@ -211,6 +224,27 @@ impl Stage {
         };
         self.lab.world.start(self.user, "user", Box::pin(program)).unwrap();
         done
+    }
+
+    /// Begins something that a user looks at; the flag tells when it is over.
+    pub fn look<F: Future<Output = ()> + Send + 'static>(&self, look: impl FnOnce(Client) -> F) -> Arc<Mutex<bool>> {
+        let done = Arc::new(Mutex::new(false));
+        let (told, look) = (done.clone(), look(Client::new(API)));
+        let program = async move {
+            look.await;
+            *lock(&told) = true;
+        };
+        self.lab.world.start(self.user, "look", Box::pin(program)).unwrap();
+        done
+    }
+
+    /// The newest version of the API server's objects but for leases and events, which come and go whatever happens.
+    pub fn version(&self) -> u64 {
+        self.server.with_store(|store| {
+            let (kinds, all) = (store.kinds().clone(), Selection::default());
+            let counted = kinds.iter().filter(|(_, kind)| !["Lease", "Event"].contains(&kind.kind.as_str()));
+            counted.flat_map(|(id, _)| store.list(id, &all)).map(|object| object.version).max().unwrap_or(0)
+        })
     }
 
     pub fn run(&self, span: Duration) {

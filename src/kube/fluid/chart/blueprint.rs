@@ -121,6 +121,8 @@ pub struct Blueprint {
     pub worker: Part,
     /// The fuse pods.
     pub fuse: Part,
+    /// Install no fuse pods.
+    pub fuse_disabled: bool,
     /// When the fuse pods go.
     pub clean_policy: CleanPolicy,
     /// Whether workers share their nodes.
@@ -184,6 +186,7 @@ impl Blueprint {
             master,
             worker: part(&spec.worker),
             fuse: part(&spec.fuse),
+            fuse_disabled: spec.fuse.disabled,
             clean_policy: spec.fuse.clean_policy,
             ..base
         }
@@ -209,6 +212,7 @@ impl Blueprint {
             master: Part::default(),
             worker: Part::default(),
             fuse: Part::default(),
+            fuse_disabled: false,
             clean_policy: CleanPolicy::default(),
             placement: dataset.spec.placement,
             node_affinity: dataset.spec.node_affinity.as_ref().and_then(|affinity| affinity.required.clone()),
@@ -279,6 +283,11 @@ impl Blueprint {
     /// `default-hbase`: value of [`labels::DATASET`](crate::kube::fluid::labels::DATASET).
     pub fn dataset_label(&self) -> String {
         format!("{}-{}", self.namespace, self.name)
+    }
+
+    /// The label selector of the workers as text, for the scale subresource.
+    pub fn worker_selector(&self) -> String {
+        format!("app={},release={},role={}", self.flavor.word(), self.name, self.flavor.role("worker"))
     }
 
     /// Whether the masters are a Raft group.

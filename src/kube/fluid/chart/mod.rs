@@ -33,7 +33,9 @@ impl Blueprint {
             WorkerSet::StatefulSet => workers::stateful_set(self),
             WorkerSet::DaemonSet => workers::daemon_set(self),
         });
-        objects.push(fuse::set(self));
+        if !self.fuse_disabled {
+            objects.push(fuse::set(self));
+        }
         objects
     }
 

@@ -66,7 +66,12 @@ impl<K: RuntimeKind> Controller<K> {
             return Ok(Some(self.config.retry));
         }
         let blueprint = runtime.blueprint(&dataset, self.config.profile, self.ports_of(key)?);
-        if blueprint.masters.is_multiple_of(2) && blueprint.masters > 0 {
+        if blueprint.masters == 0 {
+            let message = "spec.master.disabled: a cache without masters is not supported";
+            self.events.event(&runtime, EventType::Warning, "RuntimeProcessFailed", message);
+            return Ok(Some(self.config.retry));
+        }
+        if blueprint.masters.is_multiple_of(2) {
             let message =
                 format!("{} masters survive no more failures than {}", blueprint.masters, blueprint.masters - 1);
             self.events.event(&runtime, EventType::Warning, "EvenMasters", &message);

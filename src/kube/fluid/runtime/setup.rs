@@ -11,10 +11,12 @@ use k8s_openapi::api::core::v1::Secret;
 use super::health::Pods;
 use super::mounts;
 use super::{Controller, RoundError, RuntimeKind};
+use crate::kube::client::EventType;
 use crate::kube::fluid::api::{CALCULATING, Dataset, DatasetPhase, Hcfs, RuntimePhase, RuntimeRef};
 use crate::kube::fluid::backup::BackupLocation;
 use crate::kube::fluid::chart::Blueprint;
 use crate::kube::fluid::conditions;
+use crate::kube::fluid::operation::lock::duration;
 use crate::kube::fluid::profile::WorkerSet;
 use crate::kube::kind::ObjectKey;
 
@@ -32,6 +34,7 @@ impl<K: RuntimeKind> Controller<K> {
             self.update_status(key, |status| {
                 status.master_phase = RuntimePhase::NotReady;
                 status.value_file = b.flavor.values(&b.name);
+                status.selector = b.worker_selector();
                 status.desired_master_number_scheduled = b.masters.cast_signed();
                 conditions::set(
                     &mut status.conditions,
@@ -53,6 +56,14 @@ impl<K: RuntimeKind> Controller<K> {
             return Ok(false);
         }
         self.update_phases(key, b).await?;
+        let created = self.client.get::<K>(&key.namespace, &key.name).await?.meta().creation_timestamp.clone();
+        let now = crate::kube::clock::now();
+        self.update_status(key, |status| {
+            if status.setup_duration.is_empty() {
+                status.setup_duration = duration(created.as_ref().map_or(now, |time| time.0), now);
+            }
+        })
+        .await?;
         self.bind(key, dataset, b).await?;
         Ok(true)
     }
@@ -139,7 +150,14 @@ impl<K: RuntimeKind> Controller<K> {
                     self.note_scaling(key, replicas, b.workers.cast_signed()).await?;
                 }
             }
-            WorkerSet::DaemonSet => self.choose_nodes(b).await?,
+            WorkerSet::DaemonSet => {
+                let before = self.client.get::<K>(&key.namespace, &key.name).await?.status();
+                self.choose_nodes(b).await?;
+                let (before, after) = (before.desired_worker_number_scheduled, b.workers.cast_signed());
+                if before != after {
+                    self.note_scaling(key, before, after).await?;
+                }
+            }
         }
         self.update_status(key, |status| {
             if status.worker_phase == RuntimePhase::None {
@@ -177,6 +195,9 @@ impl<K: RuntimeKind> Controller<K> {
             conditions::set(&mut status.conditions, type_, true, &format!("Workers scaled {word}"), &message);
         })
         .await?;
+        let runtime: K = self.client.get(&key.namespace, &key.name).await?;
+        let message = format!("Runtime scaled {word}. current replicas: {before}, desired replicas: {after}.");
+        self.events.event(&runtime, EventType::Normal, "Succeed", message);
         Ok(())
     }
 

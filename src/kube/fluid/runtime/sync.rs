@@ -71,7 +71,7 @@ impl<K: RuntimeKind> Controller<K> {
         if let Some(error) = health.error.clone().filter(|_| planted(Bug::StatusWriteSkipped)) {
             return Err(RoundError::Unhealthy(error));
         }
-        if health.error.is_some() {
+        if health.error.is_some() && b.profile.unhealthy_written {
             self.update_phases(key, b).await?;
         }
         self.update_dataset(key, |status| {
