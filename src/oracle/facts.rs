@@ -4,6 +4,7 @@
 //! touches it or anything above it. "Later" is the journal's order; a change of unknown outcome is always later.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::history::{Call, Operation, Outcome};
 use super::model::{split, within};
@@ -98,7 +99,8 @@ impl<'a> Facts<'a> {
     }
 
     fn forget_made(&mut self, path: &str) {
-        self.made.retain(|at, _| !within(at, path));
+        self.made.remove(path);
+        below(&mut self.made, path);
     }
 
     /// `path` is there: so is all above it; and, unless `alone`, anything may be below it.
@@ -109,8 +111,18 @@ impl<'a> Facts<'a> {
             at = split(at).0;
         }
         if !alone {
-            self.removed.retain(|at, _| !within(at, path));
+            below(&mut self.removed, path);
         }
+    }
+}
+
+/// Forgets what is below `path`: the paths that begin with it and a slash, which stand together.
+fn below<'a>(facts: &mut BTreeMap<&'a str, &'a Operation>, path: &str) {
+    let dir = format!("{}/", path.trim_end_matches('/'));
+    let from = facts.range::<str, _>((Bound::Included(dir.as_str()), Bound::Unbounded));
+    let all: Vec<&str> = from.map(|(at, _)| *at).take_while(|at| at.starts_with(&dir)).collect();
+    for at in all {
+        facts.remove(at);
     }
 }
 

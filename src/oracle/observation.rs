@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{Content, Seen};
 use crate::base::{HostId, SimTime};
-use crate::stack::wire::{BlockId, InodeId};
+use crate::stack::wire::{BlockId, InodeId, OpId};
 
 /// One master at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,8 +73,19 @@ pub struct LogId {
 pub struct LogDigest {
     /// Its name.
     pub id: LogId,
-    /// Digest of its payload.
+    /// Digest of the state after it, which tells its payload from any other.
     pub hash: u128,
+    /// The client's operation that it carried out; none for any other entry, and for a retry that was recalled.
+    pub carried_out: Option<CarriedOut>,
+}
+
+/// An operation that an entry carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedOut {
+    /// Which.
+    pub op: OpId,
+    /// Whether it changed the state: it was not refused.
+    pub took_effect: bool,
 }
 
 /// One worker at one instant, its disk read from outside.

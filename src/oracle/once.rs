@@ -2,13 +2,16 @@
 //!
 //! Independent of the search of S1: paths whose removal is beyond doubt must be absent from the final scan, no inode stands
 //! at two places, and no operation id is acknowledged with two indexes or two answers. S1 names an operation that met its
-//! own effect ([`Violation::AppliedTwice`]).
+//! own effect ([`Violation::AppliedTwice`]). What an operation did the first time, while nobody heard of it, may look
+//! like any other violation to S1: so the masters' journals are read too, as far as they were seen. An operation that
+//! took effect must not be carried out again at a later index, whatever comes of it then.
 
 use std::collections::BTreeMap;
 
 use super::facts::Facts;
 use super::history::{Operation, Outcome};
 use super::judge::Finding;
+use super::observation::CarriedOut;
 use super::record::RunRecord;
 use super::violation::Violation;
 use crate::stack::wire::{InodeId, OpId};
@@ -25,6 +28,7 @@ pub fn check(record: &RunRecord) -> Finding {
             evidence: format!("the same operation id was acknowledged before, at index {}: {}", first.1, first.0),
         }));
     }
+    carried_out_once(record, &mut finding);
     let Some(tree) = &record.final_tree else { return finding };
     for (path, removed_by) in Facts::new(record).removed() {
         let back = tree.entries.iter().find(|(at, _)| at == path);
@@ -43,6 +47,32 @@ pub fn check(record: &RunRecord) -> Finding {
     finding
 }
 
+/// Looks at the operations that were sent more than once, or nobody knows how often.
+fn carried_out_once(record: &RunRecord, finding: &mut Finding) {
+    let sent = record.history.iter().filter(|op| op.call.changes() && op.attempts != 1);
+    let sent: BTreeMap<OpId, &Operation> = sent.map(|op| (op.op, op)).collect();
+    if sent.is_empty() {
+        return;
+    }
+    // Each master tells of an entry, and tells again after a restart: by index, it is one.
+    let mut times: BTreeMap<OpId, BTreeMap<u64, bool>> = BTreeMap::new();
+    for entry in record.masters.iter().flat_map(|master| &master.log) {
+        if let Some(CarriedOut { op, took_effect }) = entry.carried_out
+            && sent.contains_key(&op)
+        {
+            times.entry(op).or_default().insert(entry.id.index, took_effect);
+        }
+    }
+    for (op, times) in times {
+        let first = times.iter().find(|(_, took_effect)| **took_effect).map(|(index, _)| *index);
+        let again = first.and_then(|first| times.range(first + 1..).next().map(|(again, _)| (first, *again)));
+        finding.check(again.map(|(first, again)| Violation::AppliedTwice {
+            operation: Box::new(sent[&op].clone()),
+            evidence: format!("it took effect at index {first} of the journal, and was carried out again at {again}"),
+        }));
+    }
+}
+
 /// One inode at two places: a rename or create took effect in part, or twice.
 fn twice(record: &RunRecord, one: &str, two: &str) -> Option<Violation> {
     let about = |op: &&Operation| op.call.changes() && [one, two].contains(&op.call.path());
@@ -57,8 +87,8 @@ fn twice(record: &RunRecord, one: &str, two: &str) -> Option<Violation> {
 mod tests {
     use super::*;
     use crate::oracle::history::Seen;
-    use crate::oracle::observation::FinalTree;
-    use crate::oracle::testing::{History, at, file};
+    use crate::oracle::observation::{FinalTree, LogDigest, MasterObservation};
+    use crate::oracle::testing::{History, at, entry, file, master};
 
     fn names(h: &History, entries: Vec<(&str, Seen)>) -> Vec<&'static str> {
         let entries = entries.into_iter().map(|(path, seen)| (path.to_string(), seen)).collect();
@@ -96,6 +126,35 @@ mod tests {
         h.rename("/a", "/b").span(0, 1);
         assert_eq!(names(&h, vec![("/a", file("/a", 7, 0)), ("/b", file("/b", 7, 0))]), ["AppliedTwice"]);
         assert_eq!(names(&h, vec![("/a", file("/a", 7, 0)), ("/b", file("/b", 8, 0))]), [""; 0]);
+    }
+
+    #[test]
+    fn an_operation_that_took_effect_is_not_carried_out_again() {
+        for (times, attempts, want) in [
+            (&[(4, true)][..], 2, 0),
+            (&[(4, true), (4, true)], 2, 0),
+            (&[(4, false), (9, true)], 2, 0),
+            (&[(4, true), (9, true)], 2, 1),
+            (&[(4, true), (9, false)], 0, 1),
+            (&[(9, false), (4, true)], 2, 1),
+        ] {
+            let mut h = History::default();
+            h.create("/f").span(0, 1).attempts(attempts);
+            let op = h.ops[0].op;
+            let done = |&(index, took_effect)| LogDigest {
+                carried_out: Some(CarriedOut { op, took_effect }),
+                ..entry(1, index, index.into())
+            };
+            let other = LogDigest { carried_out: None, ..entry(1, 5, 5) };
+            let logs = times
+                .iter()
+                .map(done)
+                .chain([other])
+                .map(|entry| MasterObservation { log: vec![entry], ..master(0, 0, 1) });
+            let record = RunRecord { history: h.ops.clone(), masters: logs.collect(), ..RunRecord::default() };
+            let found: Vec<_> = check(&record).violations.iter().map(Violation::name).collect();
+            assert_eq!(found, vec!["AppliedTwice"; want], "{times:?}");
+        }
     }
 
     #[test]

@@ -133,5 +133,5 @@ pub fn outage(from: u64, until: Option<u64>) -> Outage {
 
 /// One log entry.
 pub fn entry(term: u64, index: u64, hash: u128) -> LogDigest {
-    LogDigest { id: LogId { term, index }, hash }
+    LogDigest { id: LogId { term, index }, hash, carried_out: None }
 }

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use crate::base::SimTime;
-use crate::oracle::observation::{LogDigest, LogId, MasterObservation, Role};
+use crate::oracle::observation::{CarriedOut, LogDigest, LogId, MasterObservation, Role};
 use crate::sim::cluster::Cluster;
 use crate::sim::outcome::Failover;
 use crate::sim::progress::{HostState, ProcessState};
 use crate::sim::scenario::target;
-use crate::stack::observe::{EntryId, MasterFacts, Role as Raft};
+use crate::stack::observe::{Applied, EntryId, MasterFacts, Role as Raft};
 
 /// What was seen so far.
 #[derive(Default)]
@@ -138,8 +138,7 @@ impl Watch {
         *self.installed.entry(index).or_default() += brief.installed - seen.map_or(0, |seen| seen.installed);
         let observation = member.observer.look(|facts| {
             let new = facts.tail.iter().rev().take_while(|applied| applied.id.index > known);
-            let mut log: Vec<_> =
-                new.map(|applied| LogDigest { id: log_id(applied.id), hash: applied.state_hash }).collect();
+            let mut log: Vec<_> = new.map(digest).collect();
             log.reverse();
             MasterObservation {
                 at: now,
@@ -193,6 +192,11 @@ fn state_of(cluster: &Cluster, index: usize, cut_off: bool) -> (&'static str, Pr
 fn term_of(cluster: &Cluster, index: usize) -> Option<u64> {
     let member = &cluster.members[index];
     (member.plan.role == target::Role::Master).then(|| member.observer.look(|facts| facts.term))
+}
+
+fn digest(applied: &Applied) -> LogDigest {
+    let carried_out = applied.carried_out.map(|change| CarriedOut { op: change.op, took_effect: change.took_effect });
+    LogDigest { id: log_id(applied.id), hash: applied.state_hash, carried_out }
 }
 
 fn log_id(id: EntryId) -> LogId {

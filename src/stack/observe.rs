@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use crate::base::lock;
+use crate::stack::wire::OpId;
 
 /// How many of the latest applied entries are kept.
 pub const APPLIED_TAIL: usize = 64;
@@ -43,6 +44,17 @@ pub struct Applied {
     pub id: EntryId,
     /// Fingerprint of the whole state after it.
     pub state_hash: u128,
+    /// The client's operation that it carried out; none if the operation was told what it had answered before.
+    pub carried_out: Option<CarriedOut>,
+}
+
+/// An operation that an entry carried out, rather than recalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CarriedOut {
+    /// Which.
+    pub op: OpId,
+    /// Whether it changed the state: it was not refused.
+    pub took_effect: bool,
 }
 
 /// One master's facts.
@@ -119,7 +131,7 @@ mod tests {
     fn the_tail_keeps_the_latest_entries_in_order() {
         let observer = Observer::default();
         for index in 0..200 {
-            observer.applied(Applied { id: EntryId { term: 1, index }, state_hash: index.into() });
+            observer.applied(Applied { id: EntryId { term: 1, index }, state_hash: index.into(), carried_out: None });
         }
         let facts = observer.facts();
         assert_eq!(facts.applied, Some(EntryId { term: 1, index: 199 }));

@@ -87,7 +87,7 @@ impl<T> Sender<T> {
         if lock(&self.0.state).receivers == 0 {
             return Err(SendError(value));
         }
-        self.send_replace(value);
+        self.send_modify(|current| *current = value);
         Ok(())
     }
 

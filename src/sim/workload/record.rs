@@ -106,12 +106,12 @@ impl Recorder {
     /// reports.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let state = lock(&self.state);
-        let mut counts: BTreeMap<String, u64> =
-            state.bytes.iter().map(|(from, bytes)| (format!("bytes.{from}"), *bytes)).collect();
+        let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
         for operation in &state.operations {
-            *counts.entry(format!("{}.{}", kind(&operation.call), fate(&operation.outcome))).or_default() += 1;
+            *counts.entry((kind(&operation.call), fate(&operation.outcome))).or_default() += 1;
         }
-        counts
+        counts.extend(state.bytes.iter().map(|(from, bytes)| (("bytes", *from), *bytes)));
+        counts.into_iter().map(|((kind, fate), count)| (format!("{kind}.{fate}"), count)).collect()
     }
 
     /// Paths where files were completed or moved to lately; some may be gone.

@@ -93,8 +93,7 @@ impl Master {
         let id = self.config.id;
         let (machine, replica) = Machine::recover(snapshots, self.observer.clone(), self.config.retry_cache).await?;
         let raft = Raft::new(id, Arc::new(config), Network::new(id), log, machine).await.map_err(stopped)?;
-        let members = self.config.members.clone();
-        let peers = Peers::new((id, members), dir, raft.clone(), self.observer.clone(), joined);
+        let peers = Peers::new(&self.config, raft.clone(), self.observer.clone(), joined);
         let own_mounts = Arc::new(OwnMounts(replica.clone()));
         let service = Arc::new(Service {
             config: self.config,

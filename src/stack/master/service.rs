@@ -169,7 +169,7 @@ impl Service {
 
     /// Journals a command: ready when it is committed and applied here.
     pub(super) async fn propose(&self, command: Command) -> FsResult<Reply> {
-        match self.raft.client_write(command).await {
+        match self.raft.client_write(command.into()).await {
             Ok(written) => Ok(written.data),
             Err(error) => match error.forward_to_leader() {
                 Some(to) => Err(FsError::NotLeader { hint: to.leader_node.as_ref().map(|node| node.rpc.to_string()) }),

@@ -16,7 +16,7 @@ use super::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::base::lock;
 use crate::stack::journal::{self, SnapshotStore};
 use crate::stack::master::state::{Reply, State};
-use crate::stack::observe::{Applied, EntryId, Observer};
+use crate::stack::observe::{Applied, CarriedOut, EntryId, Observer};
 use crate::stack::wire::{BlockId, FsError};
 
 /// openraft's side of the state.
@@ -88,7 +88,7 @@ impl Inner {
         }
         let id = self.applied.as_ref().map(entry_id);
         if let Some(id) = id {
-            observer.applied(Applied { id, state_hash: self.state.state_hash() });
+            observer.applied(Applied { id, state_hash: self.state.state_hash(), carried_out: None });
         }
         observer.update(|facts| facts.snapshot = id);
         Ok(())
@@ -151,8 +151,15 @@ impl Shared {
     fn apply(&self, entry: openraft::alias::EntryOf<TypeConfig>) -> Reply {
         let mut inner = lock(&self.inner);
         let id = entry.log_id();
+        let mut carried_out = None;
         let reply = match entry.payload {
-            EntryPayload::Normal(command) => inner.state.apply(id.index, &command),
+            EntryPayload::Normal(command) => {
+                let reply = inner.state.apply(id.index, &command);
+                let took_effect = reply.result.is_ok();
+                let anew = command.op().filter(|_| reply.index == id.index);
+                carried_out = anew.map(|op| CarriedOut { op, took_effect });
+                reply
+            }
             EntryPayload::Blank => nothing(id.index),
             EntryPayload::Membership(membership) => {
                 inner.membership = StoredMembership::new(Some(id), membership);
@@ -163,7 +170,7 @@ impl Shared {
         if let Some(freed) = &mut inner.freed {
             freed.extend_from_slice(&reply.freed);
         }
-        self.observer.applied(Applied { id: entry_id(&id), state_hash: inner.state.state_hash() });
+        self.observer.applied(Applied { id: entry_id(&id), state_hash: inner.state.state_hash(), carried_out });
         reply
     }
 

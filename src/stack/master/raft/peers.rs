@@ -13,8 +13,10 @@ use super::joining::{self, Plan};
 use super::types::{LogId, NodeId, Peer, Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 use super::wire::{MemberStatus, RaftProtocol, RaftReply, RaftRequest};
 use crate::base::lock;
+use crate::rt::chance;
 use crate::rt::net::TcpListener;
 use crate::rt::time::{Duration, sleep};
+use crate::stack::master::config::MasterConfig;
 use crate::stack::observe::Observer;
 use crate::stack::wire::rpc::{Channel, serve};
 
@@ -34,6 +36,8 @@ pub struct Peers {
     observer: Arc<Observer>,
     gate: Mutex<Gate>,
     incoming: Mutex<Option<Incoming>>,
+    /// The longest that a member waits, by chance, before it makes the group.
+    patience: Duration,
 }
 
 /// What this member may do.
@@ -56,21 +60,19 @@ struct Incoming {
 }
 
 impl Peers {
-    /// For the member `id` among `members` (itself included). `joined` is what the journal directory says.
-    pub fn new(
-        (id, members): (NodeId, BTreeMap<NodeId, Peer>),
-        journal_dir: String,
-        raft: Raft,
-        observer: Arc<Observer>,
-        joined: bool,
-    ) -> Arc<Self> {
+    /// For the configured member. `joined` is what the journal directory says.
+    pub fn new(config: &MasterConfig, raft: Raft, observer: Arc<Observer>, joined: bool) -> Arc<Self> {
         let gate = if joined { Gate::Open } else { Gate::Asking };
         raft.runtime_config().elect(joined);
         observer.update(|facts| facts.may_vote = joined);
+        let (id, members) = (config.id, config.members.clone());
         let others = members.iter().filter(|(other, _)| **other != id);
         let others = others.map(|(_, peer)| Channel::new(peer.journal.to_string())).collect();
+        let journal_dir = config.journal_dir.clone();
+        // As far apart as election timeouts are.
+        let patience = config.raft.election_max.saturating_sub(config.raft.election_min);
         let (gate, incoming) = (Mutex::new(gate), Mutex::new(None));
-        Arc::new(Self { id, members, others, journal_dir, raft, observer, gate, incoming })
+        Arc::new(Self { id, members, others, journal_dir, raft, observer, gate, incoming, patience })
     }
 
     /// Answers for ever.
@@ -95,7 +97,7 @@ impl Peers {
             match joining::plan(self.members.len(), own, &answers) {
                 Plan::Form => {
                     self.open().await?;
-                    self.form(&others).await;
+                    self.form().await;
                     return Ok(());
                 }
                 Plan::CatchUp { vote, log } => {
@@ -122,7 +124,7 @@ impl Peers {
         while self.position().await.1.is_none() {
             let others = self.ask_others().await;
             if others.iter().all(|answer| answer.as_ref().is_some_and(|other| other.last.is_none())) {
-                self.form(&others).await;
+                self.form().await;
                 return;
             }
             if others.iter().flatten().any(|other| other.last.is_some()) {
@@ -132,16 +134,20 @@ impl Peers {
         }
     }
 
-    /// The member with the lowest id makes the group, once all others are ready to vote.
-    async fn form(&self, others: &[Option<MemberStatus>]) {
-        if self.members.keys().any(|id| *id < self.id) {
-            return;
-        }
-        let mut ready = others.iter().all(|answer| answer.as_ref().is_some_and(|other| other.joined));
-        while !ready {
-            sleep(ASK_INTERVAL).await;
+    /// Whoever's time ends first makes the group, once all others are ready to vote, and asks for their votes: so the first
+    /// leader is as open as that of every later election, which Ratis holds from the start. Two at once do no harm: both
+    /// make the same group, and only one wins the term.
+    async fn form(&self) {
+        let mut times = chance::stream("forming");
+        loop {
+            sleep(times.duration(Duration::ZERO, self.patience)).await;
             let others = self.ask_others().await;
-            ready = others.iter().all(|answer| answer.as_ref().is_some_and(|other| other.joined));
+            if others.iter().flatten().any(|other| other.last.is_some()) {
+                return;
+            }
+            if others.iter().all(|answer| answer.as_ref().is_some_and(|other| other.joined)) {
+                break;
+            }
         }
         match self.raft.initialize(self.members.clone()).await {
             Ok(()) => tracing::info!("formed the group"),

@@ -2,9 +2,11 @@
 //!
 //! `leader_id_std`: at most one leader a term, as in the Raft paper, so that a term alone names a leader.
 
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::machine::Machine;
 use crate::rt::raft::Seam;
@@ -39,10 +41,45 @@ mod shared {
     }
 }
 
+/// A command as Raft carries it: the log's cache, each replication and the state share one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal(Arc<Command>);
+
+impl From<Command> for Proposal {
+    fn from(command: Command) -> Self {
+        Self(Arc::new(command))
+    }
+}
+
+impl Deref for Proposal {
+    type Target = Command;
+    fn deref(&self) -> &Command {
+        &self.0
+    }
+}
+
+impl fmt::Display for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Proposal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Proposal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Command::deserialize(deserializer).map(Self::from)
+    }
+}
+
 openraft::declare_raft_types!(
     /// Raft over the master's state.
     pub TypeConfig:
-        D = Command,
+        D = Proposal,
         R = Reply,
         NodeId = NodeId,
         Node = Peer,

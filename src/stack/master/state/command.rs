@@ -33,6 +33,16 @@ pub enum Command {
     LoadUfs(UfsListing),
 }
 
+impl Command {
+    /// The client's operation that it is, if it is one.
+    pub fn op(&self) -> Option<OpId> {
+        match self {
+            Self::Change { op, .. } => Some(*op),
+            Self::CommitBlock { .. } | Self::LoadUfs(_) => None,
+        }
+    }
+}
+
 /// One listing of an under-store's directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UfsListing {

@@ -90,6 +90,10 @@ impl RetryCache {
     /// Where among the entries `op` is.
     fn position(&self, op: OpId) -> Option<usize> {
         let places = self.places.get(&op.client)?;
+        // Nearly always it is new, and newer than all: the list itself, long out of the processor's caches, is left alone.
+        if places.back().is_none_or(|(newest, _)| *newest < op.seq) {
+            return None;
+        }
         let at = places.binary_search_by_key(&op.seq, |(seq, _)| *seq).ok()?;
         places.get(at).map(|(_, place)| (place - self.gone) as usize)
     }
@@ -97,7 +101,9 @@ impl RetryCache {
     /// Notes the place of an operation that has none.
     fn index(&mut self, op: OpId, place: u64) {
         let places = self.places.entry(op.client).or_default();
-        if let Err(at) = places.binary_search_by_key(&op.seq, |(seq, _)| *seq) {
+        if places.back().is_none_or(|(newest, _)| *newest < op.seq) {
+            places.push_back((op.seq, place));
+        } else if let Err(at) = places.binary_search_by_key(&op.seq, |(seq, _)| *seq) {
             places.insert(at, (op.seq, place));
         }
     }
