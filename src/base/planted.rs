@@ -24,13 +24,15 @@ pub enum Bug {
     RecoveryWithoutLock,
     /// A restarted kubelet does not look for containers that run already (K-01): one identity, two processes.
     KubeletForgetsContainers,
+    /// A leader serves although its journal was put back to an older state (E-06).
+    JournalRollbackUnnoticed,
     /// A restarted kubelet takes a container's readiness over without comparing the container's id (K-15).
     InheritedReadiness,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AckBeforeDurable,
         Self::StandbyReads,
         Self::RetryCacheForgets,
@@ -39,6 +41,7 @@ impl Bug {
         Self::RecoveryWithoutLock,
         Self::KubeletForgetsContainers,
         Self::InheritedReadiness,
+        Self::JournalRollbackUnnoticed,
     ];
 
     /// Its name in scenario files.
@@ -52,6 +55,7 @@ impl Bug {
             Self::RecoveryWithoutLock => "recovery-without-lock",
             Self::KubeletForgetsContainers => "kubelet-forgets-containers",
             Self::InheritedReadiness => "inherited-readiness",
+            Self::JournalRollbackUnnoticed => "journal-rollback-unnoticed",
         }
     }
 

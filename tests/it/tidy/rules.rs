@@ -31,7 +31,17 @@ const DOORS: [(&str, &[&str]); 8] = [
     ("tokio::", &["src/rt/", "src/world/engine/turmoil/"]),
     ("openraft::", &["src/rt/raft.rs", "src/stack/master/"]),
     ("opendal::", &["src/stack/ufs/"]),
-    ("hyper::", &["src/rt/hyper_io.rs", "src/stack/ufs/", "src/world/web/", "src/kube/apiserver/", "src/kube/client/"]),
+    (
+        "hyper::",
+        &[
+            "src/rt/hyper_io.rs",
+            "src/stack/ufs/",
+            "src/world/s3/",
+            "src/world/web/",
+            "src/kube/apiserver/",
+            "src/kube/client/",
+        ],
+    ),
     ("tracing_subscriber::", &["src/rt/log.rs", "src/sim/mod.rs"]),
     ("rand_xoshiro::", &["src/base/seed.rs"]),
     ("clap::", &["src/cli/", "src/kube/kubectl/"]),

@@ -153,7 +153,10 @@ impl Shared {
         let id = entry.log_id();
         let reply = match entry.payload {
             EntryPayload::Normal(command) => inner.state.apply(id.index, &command),
-            EntryPayload::Blank => nothing(id.index),
+            EntryPayload::Blank => {
+                inner.state.term_began(id.index);
+                nothing(id.index)
+            }
             EntryPayload::Membership(membership) => {
                 inner.membership = StoredMembership::new(Some(id), membership);
                 nothing(id.index)
