@@ -24,6 +24,8 @@ pub enum Bug {
     RecoveryWithoutLock,
     /// A restarted kubelet does not look for containers that run already (K-01): one identity, two processes.
     KubeletForgetsContainers,
+    /// A leader serves although its journal was put back to an older state (E-06).
+    JournalRollbackUnnoticed,
     /// A restarted kubelet takes a container's readiness over without comparing the container's id (K-15).
     InheritedReadiness,
     /// A driver lets an attachment go before the cloud has detached (K-05): a crash between leaves the disk where it was.
@@ -56,7 +58,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::AckBeforeDurable,
         Self::StandbyReads,
         Self::RetryCacheForgets,
@@ -78,6 +80,7 @@ impl Bug {
         Self::RuntimeNotAskedAgain,
         Self::KeysInLog,
         Self::ListingNotRevalidated,
+        Self::JournalRollbackUnnoticed,
     ];
 
     /// Its name in scenario files.
@@ -104,6 +107,7 @@ impl Bug {
             Self::RuntimeNotAskedAgain => "runtime-not-asked-again",
             Self::KeysInLog => "keys-in-log",
             Self::ListingNotRevalidated => "listing-not-revalidated",
+            Self::JournalRollbackUnnoticed => "journal-rollback-unnoticed",
         }
     }
 

@@ -72,6 +72,8 @@ pub struct MasterFacts {
     pub serving: Option<u64>,
     /// Whether it refuses what depends on workers, while serving.
     pub safe_mode: bool,
+    /// Whether it found its journal to be behind what the cluster acknowledged, and refuses to serve.
+    pub outdated: bool,
     /// Whether it may vote: not while a wiped member catches up.
     pub may_vote: bool,
     /// Index of the last entry of its journal.

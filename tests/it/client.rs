@@ -92,7 +92,7 @@ impl Stage {
     /// Which puppets were asked since the last time, and whether only who leads.
     fn order(&self) -> Vec<(usize, bool)> {
         let asked = std::mem::take(&mut *lock(&self.asked));
-        asked.into_iter().map(|(n, request)| (n, request == MasterRequest::WhoLeads)).collect()
+        asked.into_iter().map(|(n, request)| (n, matches!(request, MasterRequest::WhoLeads { .. }))).collect()
     }
 }
 
@@ -113,10 +113,10 @@ async fn puppet(n: usize, bind: SocketAddr, moods: Arc<Mutex<Vec<Mood>>>, asked:
 
 fn play(n: usize, mood: &mut Mood, request: &MasterRequest) -> Option<FsResult<MasterAnswer>> {
     let standby = |hint: Option<usize>| Some(Err(FsError::NotLeader { hint: hint.map(address) }));
-    let leads = || Some(Ok(MasterAnswer::Leader { address: address(n), masters: vec![] }));
+    let leads = || Some(Ok(MasterAnswer::Leader { address: address(n), masters: vec![], mark: None }));
     match (mood, request) {
         (Mood::Standby(hint), _) => standby(*hint),
-        (_, MasterRequest::WhoLeads) => leads(),
+        (_, MasterRequest::WhoLeads { .. }) => leads(),
         (Mood::Frozen, _) => None,
         (mood @ Mood::Deposed(_), _) => {
             let Mood::Deposed(hint) = *mood else { unreachable!() };
@@ -208,7 +208,8 @@ fn a_lost_answer_is_asked_for_again_under_the_same_id() {
     assert_eq!((replied.attempts, replied.reply.is_ok()), (2, true));
     assert!(took >= seconds(10) && took < seconds(12), "{took:?}");
     let asked = lock(&stage.asked);
-    let changes: Vec<_> = asked.iter().filter(|(_, request)| *request != MasterRequest::WhoLeads).collect();
+    let changes: Vec<_> =
+        asked.iter().filter(|(_, request)| !matches!(request, MasterRequest::WhoLeads { .. })).collect();
     assert_eq!((changes[0].0, changes[1].0), (0, 1));
     assert_eq!(changes[0].1, changes[1].1);
 }

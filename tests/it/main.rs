@@ -20,6 +20,7 @@ mod masters;
 mod object_store;
 mod scenario_in_rust;
 mod seam;
+mod single_master;
 mod tidy;
 mod under_store;
 mod worker;

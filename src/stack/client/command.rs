@@ -116,7 +116,7 @@ impl OperatorCommand {
         let deadline = client.deadline();
         match self.question {
             Question::MasterInfo => {
-                let answer = client.call(MasterRequest::WhoLeads, deadline).await.answer();
+                let answer = client.call(MasterRequest::WhoLeads { seen: None }, deadline).await.answer();
                 self.master_info(&client.options().masters, answer)
             }
             Question::QuorumInfo => printed(client.quorum_info(deadline).await.map(|info| screen::quorum_info(&info))),
@@ -194,7 +194,7 @@ mod tests {
     fn master_info_is_an_answer_even_without_a_leader() {
         let command: OperatorCommand = "goosefs fs masterInfo".parse().expect("known");
         let masters = ["m0:26000".to_owned(), "m1:26000".to_owned()];
-        let leads = MasterAnswer::Leader { address: "m1:26000".into(), masters: vec![] };
+        let leads = MasterAnswer::Leader { address: "m1:26000".into(), masters: vec![], mark: None };
         let all = "All masters: [m0:26000, m1:26000]\n";
         for (answer, first) in [
             (Ok(leads), "current leader master: m1:26000"),

@@ -13,7 +13,7 @@ use crate::rt::chance;
 use crate::rt::time::{Duration, Instant, sleep, timeout_at};
 use crate::stack::wire::master::{MasterAnswer, MasterRequest};
 use crate::stack::wire::rpc::{Channel, MasterProtocol};
-use crate::stack::wire::{FsError, FsResult};
+use crate::stack::wire::{FsError, FsResult, Mark};
 
 /// How long to ask and to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +58,12 @@ pub struct LeaderFinder {
 
 struct State {
     leader: Option<Leader>,
-    /// The highest term that any leader answered with.
+    /// The highest term that any leader of the cluster answered with.
     term: u64,
+    /// The latest that a leader told of the journal.
+    seen: Option<Mark>,
+    /// Why the master that was asked last does not serve.
+    why: Option<String>,
     /// The address to ask last.
     last: Option<String>,
     /// The address to ask first in the next round.
@@ -70,7 +74,15 @@ struct State {
 impl LeaderFinder {
     /// `masters`: rpc addresses, in the order in which they are asked.
     pub fn new(masters: impl IntoIterator<Item = String>, times: LeaderTimes) -> Self {
-        let state = State { leader: None, term: 0, last: None, first: None, chance: chance::stream("leader-finder") };
+        let state = State {
+            leader: None,
+            term: 0,
+            seen: None,
+            why: None,
+            last: None,
+            first: None,
+            chance: chance::stream("leader-finder"),
+        };
         Self {
             masters: masters.into_iter().map(Channel::new).collect(),
             times,
@@ -92,9 +104,10 @@ impl LeaderFinder {
         if let Some(leader) = self.current() {
             return Ok(leader);
         }
-        timeout_at(deadline, self.search())
-            .await
-            .unwrap_or_else(|_| Err(FsError::Unavailable("no master leads".to_owned())))
+        timeout_at(deadline, self.search()).await.unwrap_or_else(|_| {
+            let why = lock(&self.state).why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            Err(FsError::Unavailable(format!("no master leads{why}")))
+        })
     }
 
     /// Gives a leader up, after a call to it failed or was refused. Nothing if another has been found meanwhile.
@@ -117,6 +130,38 @@ impl LeaderFinder {
         let mut state = lock(&self.state);
         state.term = state.term.max(term);
         term == state.term
+    }
+
+    /// The latest that a leader told of the journal.
+    pub fn seen(&self) -> Option<Mark> {
+        lock(&self.state).seen
+    }
+
+    /// A leader that is believed told this of the journal.
+    pub fn note(&self, mark: Option<Mark>) {
+        if let Some(mark) = mark {
+            let mut state = lock(&self.state);
+            let older = state.seen.is_some_and(|seen| seen.office == mark.office && seen.index > mark.index);
+            if !older {
+                state.seen = Some(mark);
+            }
+        }
+    }
+
+    /// As [`Self::believe`], for the answer to who leads. Another cluster is believed at once: its terms are its own.
+    fn believe_leader(&self, term: u64, mark: Option<Mark>) -> bool {
+        {
+            let mut state = lock(&self.state);
+            let other = |mark: Mark| state.seen.is_some_and(|seen| seen.cluster != mark.cluster);
+            if mark.is_some_and(other) {
+                (state.term, state.seen) = (0, None);
+            }
+        }
+        let believed = self.believe(term);
+        if believed {
+            self.note(mark);
+        }
+        believed
     }
 
     async fn search(&self) -> FsResult<Leader> {
@@ -167,7 +212,7 @@ impl LeaderFinder {
     }
 
     async fn ask(&self, master: &Channel<MasterProtocol>) -> Asked {
-        let reply = match master.call(MasterRequest::WhoLeads, self.times.per_master).await {
+        let reply = match master.call(MasterRequest::WhoLeads { seen: self.seen() }, self.times.per_master).await {
             Ok(reply) => reply,
             Err(error) => {
                 tracing::debug!(master = master.address(), %error, "does not say who leads");
@@ -175,10 +220,15 @@ impl LeaderFinder {
             }
         };
         match reply.result {
-            Ok(MasterAnswer::Leader { .. }) if self.believe(reply.term) => {
+            Ok(MasterAnswer::Leader { mark, .. }) if self.believe_leader(reply.term, mark) => {
+                lock(&self.state).why = None;
                 Asked::Leads(Leader { address: master.address().to_owned(), term: reply.term, channel: master.clone() })
             }
             Err(FsError::NotLeader { hint: Some(hint) }) => Asked::Hint(hint),
+            Err(FsError::Unavailable(why)) => {
+                lock(&self.state).why = Some(why);
+                Asked::Nothing
+            }
             _ => Asked::Nothing,
         }
     }

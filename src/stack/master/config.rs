@@ -77,6 +77,16 @@ impl Default for RaftTimes {
     }
 }
 
+impl RaftTimes {
+    /// No longer than a group of one needs: Alluxio stands for election after 500 ms to 1 s there.
+    fn alone(mut self) -> Self {
+        self.heartbeat = self.heartbeat.min(Duration::from_millis(200));
+        self.election_min = self.election_min.min(Duration::from_millis(500));
+        self.election_max = self.election_max.min(Duration::from_secs(1));
+        self
+    }
+}
+
 impl MasterConfig {
     /// Alluxio's defaults for the member `id` of `members`, listening on `rpc_bind` and `journal_bind`.
     pub fn new(
@@ -108,7 +118,8 @@ impl MasterConfig {
     /// What openraft finds wrong with the times.
     pub(super) fn raft_config(&self, may_elect: bool) -> Result<openraft::Config, openraft::ConfigError> {
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        let raft = &self.raft;
+        let alone = self.members.len() == 1;
+        let raft = if alone { &self.raft.clone().alone() } else { &self.raft };
         // openraft waits for the leader's lease to end, which is its longest election timeout, and only then for its own
         // timeout. With halves the sum stays within what is configured, and above its lower end.
         let longest = raft.election_max / 2;

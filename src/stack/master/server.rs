@@ -16,8 +16,10 @@ use super::config::MasterConfig;
 use super::raft::{LogStore, Machine, Network, Peers, Raft, Replica, TypeConfig, joining, machine::entry_id};
 use super::reads::confirm_once;
 use super::service::{Service, wall_ms};
+use super::state::Command;
 use super::term::Term;
 use crate::base::lock;
+use crate::rt::chance;
 use crate::rt::net::TcpListener;
 use crate::rt::task::Scope;
 use crate::rt::time::{Duration, Instant, sleep, timeout};
@@ -25,8 +27,8 @@ use crate::rt::{Either, select2};
 use crate::stack::journal::{Recovered, SnapshotStore};
 use crate::stack::observe::{Observer, Role};
 use crate::stack::ufs::{MountSource, Mounted, UfsFuture, UnderStore};
-use crate::stack::wire::MountInfo;
 use crate::stack::wire::rpc::{MasterProtocol, serve};
+use crate::stack::wire::{FsResult, MountInfo};
 
 /// Between attempts of a new leader to prove its leadership.
 const CONFIRM_RETRY: Duration = Duration::from_millis(200);
@@ -219,7 +221,9 @@ fn leave_office(service: &Service) {
 
 /// Proves leadership of `term` and takes office. Aborted when Raft says that the term is over.
 async fn take_office(service: Arc<Service>, term: u64) {
-    while let Err(error) = confirm_once(&service.raft).await {
+    // 0 would do as well; it only looks like a name that was forgotten.
+    let name = chance::stream("office").bits().max(1);
+    while let Err(error) = prove(&service, name).await {
         tracing::info!(term, %error, "not in office yet");
         sleep(CONFIRM_RETRY).await;
     }
@@ -235,6 +239,12 @@ async fn take_office(service: Arc<Service>, term: u64) {
         *office = Some(Term::begin(term, &service.config, own, &service.observer));
         tracing::info!(term, "primary master");
     }
+}
+
+/// Leads: a majority says so, and the name of this office is in the journal.
+async fn prove(service: &Service, name: u64) -> FsResult<()> {
+    confirm_once(&service.raft).await?;
+    service.propose(Command::Office { name }).await.map(drop)
 }
 
 fn observe(observer: &Observer, metrics: &openraft::RaftMetrics<TypeConfig>) {

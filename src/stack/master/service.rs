@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::config::MasterConfig;
 use super::raft::{Raft, Replica};
-use super::state::{Command, Reply, State};
+use super::state::{Command, Reply, Standing, State};
 use super::term::Term;
 use crate::base::lock;
 use crate::base::planted::{Bug, planted};
@@ -16,7 +16,7 @@ use crate::rt::time::{self, Duration, Instant};
 use crate::stack::observe::Observer;
 use crate::stack::ufs::UnderStore;
 use crate::stack::wire::master::{Change, MasterAnswer, MasterReply, MasterRequest};
-use crate::stack::wire::{BlockId, BlockInfo, FsError, FsResult, OpId, TierUsage, WorkerId};
+use crate::stack::wire::{BlockId, BlockInfo, FsError, FsResult, Mark, OpId, TierUsage, WorkerId};
 
 /// What the rpc port's handlers share.
 pub(super) struct Service {
@@ -62,8 +62,12 @@ impl Service {
     }
 
     async fn dispatch(&self, term: &Term, request: MasterRequest) -> Result<(u64, MasterAnswer), Refusal> {
+        term.may_answer(&request)?;
         match request {
-            MasterRequest::WhoLeads => Ok((0, self.who_leads())),
+            MasterRequest::WhoLeads { seen } => {
+                self.heard(term, seen).await?;
+                Ok((0, self.who_leads()))
+            }
             MasterRequest::Change { op, change } => self.change(op, change).await,
             MasterRequest::Stat { path } => {
                 self.loaded(term, &path, false).await?;
@@ -79,9 +83,14 @@ impl Service {
                 Ok((0, MasterAnswer::Workers(term.workers.summaries().0)))
             }
             MasterRequest::WorkerId { address } => Ok((0, MasterAnswer::WorkerId(term.workers.worker_id(&address)))),
-            MasterRequest::Register { worker, tiers, blocks } => {
+            MasterRequest::Register { worker, tiers, blocks, seen } => {
                 term.reads.confirm().await?;
-                Ok((0, MasterAnswer::Command(term.workers.register(worker, tiers, &blocks))))
+                self.heard(term, seen).await?;
+                let command = term.workers.register(worker, tiers, &blocks);
+                if seen.is_some() {
+                    term.vouch();
+                }
+                Ok((0, MasterAnswer::Command(command, self.mark())))
             }
             MasterRequest::Heartbeat { worker, tiers, added, removed } => {
                 Ok(self.heartbeat(term, worker, tiers, (&added, &removed)).await?)
@@ -130,7 +139,39 @@ impl Service {
     }
 
     fn who_leads(&self) -> MasterAnswer {
-        MasterAnswer::Leader { address: self.rpc_address(), masters: self.rpc_addresses() }
+        MasterAnswer::Leader { address: self.rpc_address(), masters: self.rpc_addresses(), mark: self.mark() }
+    }
+
+    /// How far the journal is, for others to remember.
+    fn mark(&self) -> Option<Mark> {
+        self.replica.read(State::mark)
+    }
+
+    /// Somebody was told `seen` once. If that is of this cluster and not in this journal, the journal is an old one: from
+    /// now on nothing is answered, for whatever was would contradict what was acknowledged.
+    async fn heard(&self, term: &Term, seen: Option<Mark>) -> FsResult<()> {
+        let Some(seen) = seen else { return Ok(()) };
+        if planted(Bug::JournalRollbackUnnoticed) || self.judge(seen) != Standing::Lost {
+            return Ok(());
+        }
+        // All that is committed is applied after this: what is missing still was lost.
+        self.confirm(term).await?;
+        if self.judge(seen) != Standing::Lost {
+            return Ok(());
+        }
+        let applied = self.replica.read(|_, index| index);
+        let why = format!(
+            "the journal in {} is an old one: it reaches {applied}, and a client was told {} of this cluster; put the \
+             latest journal back, or start the masters with empty journals to form a new cluster",
+            self.config.journal_dir, seen.index
+        );
+        tracing::error!(%why, "refuses to serve");
+        self.observer.update(|facts| (facts.serving, facts.outdated) = (None, true));
+        Err(term.refuse(why))
+    }
+
+    fn judge(&self, seen: Mark) -> Standing {
+        self.replica.read(|state, index| state.judge(seen, index))
     }
 
     pub(super) fn rpc_address(&self) -> String {
@@ -200,7 +241,7 @@ impl Service {
         if !term.workers.knows_all(changes.0) {
             self.confirm(term).await?;
         }
-        Ok((0, MasterAnswer::Command(term.workers.heartbeat(worker, tiers, changes))))
+        Ok((0, MasterAnswer::Command(term.workers.heartbeat(worker, tiers, changes), self.mark())))
     }
 
     async fn commit_block(
@@ -221,7 +262,7 @@ impl Service {
 
 /// What a standby answers with the planted bug.
 fn reads(request: &MasterRequest) -> bool {
-    matches!(request, MasterRequest::WhoLeads | MasterRequest::Stat { .. } | MasterRequest::List { .. })
+    matches!(request, MasterRequest::WhoLeads { .. } | MasterRequest::Stat { .. } | MasterRequest::List { .. })
 }
 
 /// An error and the journal index that it reflects; 0 where the journal plays no part.

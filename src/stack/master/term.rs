@@ -15,6 +15,7 @@ use crate::rt::chan;
 use crate::rt::task::Scope;
 use crate::rt::time::{Instant, sleep_until};
 use crate::stack::observe::Observer;
+use crate::stack::wire::master::MasterRequest;
 use crate::stack::wire::{FsError, FsResult};
 
 /// A leader's own.
@@ -28,6 +29,11 @@ pub(super) struct Term {
     /// Listings of under-stores under way, by directory, so that each is made once.
     loads: Mutex<BTreeMap<String, Arc<chan::Mutex<()>>>>,
     safe_until: Instant,
+    /// Until then nothing is answered that a journal put back to an older state would answer wrongly, unless a worker
+    /// came that has seen no more than is here. None for a group of masters: a majority vouches for each.
+    alone_until: Mutex<Option<Instant>>,
+    /// Why nothing is answered at all.
+    refusal: Mutex<Option<String>>,
     /// Its tasks end with it.
     _scope: Scope,
 }
@@ -41,6 +47,8 @@ impl Term {
         observer: &Arc<Observer>,
     ) -> Arc<Self> {
         replica.keep_freed(true);
+        // More than its own office: its journal was there before it.
+        let recovered_alone = config.members.len() == 1 && replica.read(|state, _| state.offices() > 1);
         let reads = Arc::new(Reads::default());
         let workers = Arc::new(Workers::new(config.registry, replica, observer.clone()));
         let safe_until = Instant::now() + config.safe_mode;
@@ -61,7 +69,35 @@ impl Term {
                 observer.update(|facts| facts.safe_mode = false);
             }
         });
-        Arc::new(Self { number, reads, workers, loads: Mutex::default(), safe_until, _scope: scope })
+        let alone_until = Mutex::new(recovered_alone.then_some(safe_until));
+        let (loads, refusal) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { number, reads, workers, loads, safe_until, alone_until, refusal, _scope: scope })
+    }
+
+    /// Nothing is answered from now on. Gives the refusal.
+    pub(super) fn refuse(&self, why: String) -> FsError {
+        *lock(&self.refusal) = Some(why.clone());
+        FsError::Unavailable(why)
+    }
+
+    /// A worker has seen nothing that is not here.
+    pub(super) fn vouch(&self) {
+        *lock(&self.alone_until) = None;
+    }
+
+    /// Refuses all if the journal is known to be an old one, and most while it may yet turn out to be.
+    pub(super) fn may_answer(&self, request: &MasterRequest) -> FsResult<()> {
+        if let Some(why) = &*lock(&self.refusal) {
+            return Err(FsError::Unavailable(why.clone()));
+        }
+        let of_workers = matches!(
+            request,
+            MasterRequest::WhoLeads { .. } | MasterRequest::WorkerId { .. } | MasterRequest::Register { .. }
+        );
+        if !of_workers && lock(&self.alone_until).is_some_and(|until| Instant::now() < until) {
+            return Err(FsError::Unavailable("the master waits for a worker to tell what it has seen".into()));
+        }
+        Ok(())
     }
 
     /// Whether what depends on workers is refused still.

@@ -4,14 +4,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BlockId, BlockInfo, FileInfo, FsResult, InodeId, MountInfo, MountOptions, OpId, TierUsage, WorkerAddress, WorkerId,
+    BlockId, BlockInfo, FileInfo, FsResult, InodeId, Mark, MountInfo, MountOptions, OpId, TierUsage, WorkerAddress,
+    WorkerId,
 };
 
 /// A request to a master's rpc port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MasterRequest {
     /// Is this the primary? Asked by clients that look for it (Alluxio's version service). Standbys answer `NotLeader`.
-    WhoLeads,
+    /// `seen` is the latest that the asker was told of the journal.
+    WhoLeads { seen: Option<Mark> },
     /// A change of the namespace, applied once per operation id.
     Change { op: OpId, change: Change },
     /// `stat`.
@@ -24,8 +26,8 @@ pub enum MasterRequest {
     Workers,
     /// First contact of a worker: gives it an id.
     WorkerId { address: WorkerAddress },
-    /// A worker's full state. Locations of the worker are replaced by `blocks`.
-    Register { worker: WorkerId, tiers: Vec<TierUsage>, blocks: Vec<BlockId> },
+    /// A worker's full state. Locations of the worker are replaced by `blocks`. `seen` as in `WhoLeads`.
+    Register { worker: WorkerId, tiers: Vec<TierUsage>, blocks: Vec<BlockId>, seen: Option<Mark> },
     /// A worker is alive and changed.
     Heartbeat { worker: WorkerId, tiers: Vec<TierUsage>, added: Vec<BlockId>, removed: Vec<BlockId> },
     /// A worker holds a whole new block: its length is journaled, its location noted.
@@ -71,8 +73,8 @@ pub struct MasterReply {
 /// One arm per kind of request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MasterAnswer {
-    /// To `WhoLeads`: this master's rpc address and those of all masters.
-    Leader { address: String, masters: Vec<String> },
+    /// To `WhoLeads`: this master's rpc address and those of all masters, and how far the journal is.
+    Leader { address: String, masters: Vec<String>, mark: Option<Mark> },
     /// Done; nothing to tell.
     Done,
     /// To `Stat`, and to the changes that make an inode.
@@ -85,8 +87,8 @@ pub enum MasterAnswer {
     Workers(Vec<WorkerSummary>),
     /// To `WorkerId`.
     WorkerId(WorkerId),
-    /// To `Register` and `Heartbeat`.
-    Command(WorkerCommand),
+    /// To `Register` and `Heartbeat`: what to do, and how far the journal is.
+    Command(WorkerCommand, Option<Mark>),
     /// To `QuorumInfo`.
     Quorum(QuorumInfo),
     /// To `Report`.

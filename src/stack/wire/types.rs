@@ -93,6 +93,18 @@ pub struct UfsRef {
     pub fingerprint: String,
 }
 
+/// What a leader tells others of its journal, so that they can tell it again: a journal that was put back to an older state
+/// does not know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mark {
+    /// Random name of the cluster, given when it was formed.
+    pub cluster: u64,
+    /// Random name of the term of office.
+    pub office: u64,
+    /// Journal index that was applied, and hence committed.
+    pub index: u64,
+}
+
 /// What a mount says about its under-store beside the URL: options as users write them, such as `fs.oss.endpoint`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MountOptions {

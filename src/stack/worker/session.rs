@@ -103,12 +103,18 @@ impl Session {
             MasterAnswer::WorkerId(worker) => worker,
             other => return Err(unexpected(&other)),
         };
-        let register = MasterRequest::Register { worker, tiers: self.store.usage(), blocks: self.store.report_all() };
+        let register = MasterRequest::Register {
+            worker,
+            tiers: self.store.usage(),
+            blocks: self.store.report_all(),
+            seen: self.finder.seen(),
+        };
         match self.ask(leader, register).await? {
-            MasterAnswer::Command(WorkerCommand::Register) => {
+            MasterAnswer::Command(WorkerCommand::Register, _) => {
                 Err(FsError::Unavailable("the master forgot the worker meanwhile".to_owned()))
             }
-            MasterAnswer::Command(command) => {
+            MasterAnswer::Command(command, mark) => {
+                self.finder.note(mark);
                 tracing::info!(leader = %leader.address, term = leader.term, worker = worker.0, "registered");
                 self.obey(command);
                 Ok(Standing { leader: leader.clone(), worker })
@@ -131,8 +137,9 @@ impl Session {
                 removed: delta.removed.iter().copied().collect(),
             };
             match self.ask(&standing.leader, request).await {
-                Ok(MasterAnswer::Command(WorkerCommand::Register)) => return Over::Again,
-                Ok(MasterAnswer::Command(command)) => {
+                Ok(MasterAnswer::Command(WorkerCommand::Register, _)) => return Over::Again,
+                Ok(MasterAnswer::Command(command, mark)) => {
+                    self.finder.note(mark);
                     *heard = Instant::now();
                     self.obey(command);
                 }

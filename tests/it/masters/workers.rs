@@ -17,11 +17,11 @@ async fn work(address: &str, blocks: Vec<(BlockId, u64)>, said: Arc<Mutex<Vec<Wo
     loop {
         let hello = MasterRequest::WorkerId { address: WorkerAddress(address.into()) };
         let Ok(MasterAnswer::WorkerId(worker)) = caller.ask(hello).await.result else { panic!("no id") };
-        let register = MasterRequest::Register { worker, tiers: tier(0), blocks: held.clone() };
+        let register = MasterRequest::Register { worker, tiers: tier(0), blocks: held.clone(), seen: None };
         let reply = caller.ask(register).await;
         lock(&said).push(WorkerCommand::Nothing);
         let mut command = match reply.result {
-            Ok(MasterAnswer::Command(command)) => command,
+            Ok(MasterAnswer::Command(command, _)) => command,
             other => panic!("{other:?}"),
         };
         for (block, length) in &blocks {
@@ -39,7 +39,7 @@ async fn work(address: &str, blocks: Vec<(BlockId, u64)>, said: Arc<Mutex<Vec<Wo
             }
             sleep(Duration::from_secs(1)).await;
             let beat = MasterRequest::Heartbeat { worker, tiers: tier(1), added: Vec::new(), removed };
-            let Ok(MasterAnswer::Command(next)) = caller.ask(beat).await.result else { continue };
+            let Ok(MasterAnswer::Command(next, _)) = caller.ask(beat).await.result else { continue };
             command = next;
         }
     }

@@ -36,6 +36,7 @@ const DOORS: [(&str, &[&str]); 8] = [
         &[
             "src/rt/hyper_io.rs",
             "src/stack/ufs/",
+            "src/world/s3/",
             "src/world/web/",
             "src/kube/apiserver/",
             "src/kube/client/",

@@ -59,30 +59,32 @@ impl Master {
             false => Err(FsError::Unknown(format!("worker {id:?}"))),
         };
         match request {
-            MasterRequest::WhoLeads => Ok(MasterAnswer::Leader { address: "master:19998".into(), masters: vec![] }),
+            MasterRequest::WhoLeads { .. } => {
+                Ok(MasterAnswer::Leader { address: "master:19998".into(), masters: vec![], mark: None })
+            }
             MasterRequest::WorkerId { .. } => {
                 self.ids += 1;
                 self.worker = Some(WorkerId(self.ids));
                 Ok(MasterAnswer::WorkerId(WorkerId(self.ids)))
             }
-            MasterRequest::Register { worker, tiers, blocks } => {
+            MasterRequest::Register { worker, tiers, blocks, .. } => {
                 known(self, worker)?;
                 self.registrations += 1;
                 self.tiers = tiers;
                 self.places = blocks.into_iter().collect();
                 let lost = self.places.iter().filter(|b| !self.lengths.contains_key(b)).copied();
-                Ok(MasterAnswer::Command(WorkerCommand::Free(lost.collect())))
+                Ok(MasterAnswer::Command(WorkerCommand::Free(lost.collect()), None))
             }
             MasterRequest::Heartbeat { worker, tiers, added, removed } => {
                 if known(self, worker).is_err() {
-                    return Ok(MasterAnswer::Command(WorkerCommand::Register));
+                    return Ok(MasterAnswer::Command(WorkerCommand::Register, None));
                 }
                 self.heartbeats += 1;
                 self.tiers = tiers;
                 self.places.extend(added);
                 self.places.retain(|b| !removed.contains(b));
                 self.free.retain(|b| !removed.contains(b));
-                Ok(MasterAnswer::Command(WorkerCommand::Free(self.free.iter().copied().collect())))
+                Ok(MasterAnswer::Command(WorkerCommand::Free(self.free.iter().copied().collect()), None))
             }
             MasterRequest::CommitBlock { worker, block, length } => {
                 known(self, worker)?;

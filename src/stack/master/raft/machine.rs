@@ -160,7 +160,10 @@ impl Shared {
                 carried_out = anew.map(|op| CarriedOut { op, took_effect });
                 reply
             }
-            EntryPayload::Blank => nothing(id.index),
+            EntryPayload::Blank => {
+                inner.state.term_began(id.index);
+                nothing(id.index)
+            }
             EntryPayload::Membership(membership) => {
                 inner.membership = StoredMembership::new(Some(id), membership);
                 nothing(id.index)

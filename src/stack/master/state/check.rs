@@ -17,7 +17,8 @@ impl State {
     /// 3. every block belongs to a file and has a length that fits there;
     /// 4. a completed file that is not from an under-store has all its blocks;
     /// 5. the retry cache is bounded and in order;
-    /// 6. all hashes are right.
+    /// 6. terms of office are in order;
+    /// 7. all hashes are right.
     pub fn check(&self) -> Result<(), Broken> {
         self.tree.check(self.applied).map_err(Broken)?;
         self.check_mounts().map_err(Broken)?;
@@ -25,7 +26,8 @@ impl State {
         self.check_files().map_err(Broken)?;
         self.mounts.check().map_err(Broken)?;
         self.blocks.check().map_err(Broken)?;
-        self.retries.check(self.applied).map_err(Broken)
+        self.retries.check(self.applied).map_err(Broken)?;
+        self.offices.check(self.applied).map_err(Broken)
     }
 
     fn check_mounts(&self) -> Result<(), String> {

@@ -31,6 +31,11 @@ pub enum Command {
     },
     /// What a directory of an under-store holds. Repeating it is harmless.
     LoadUfs(UfsListing),
+    /// A leader takes office, under a random name. Repeating it is harmless.
+    Office {
+        /// The name.
+        name: u64,
+    },
 }
 
 impl Command {
@@ -115,6 +120,7 @@ impl fmt::Display for Command {
         match self {
             Self::Change { op, change, .. } => write!(f, "{change:?} as {:x}.{}", op.client, op.seq),
             Self::CommitBlock { block, length } => write!(f, "CommitBlock {} of {length} bytes", block.0),
+            Self::Office { name } => write!(f, "Office {name:x}"),
             Self::LoadUfs(listing) => write!(f, "LoadUfs {} with {} entries", listing.dir, listing.entries.len()),
         }
     }

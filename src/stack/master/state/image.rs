@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::BlockMap;
 use super::mounts::{Mount, MountTable};
+use super::offices::{Office, Offices};
 use super::path::FsPath;
 use super::retry::{Recorded, RetryCache};
 use super::tree::{Inode, Kind, Tree};
@@ -47,6 +48,14 @@ struct Image<'a> {
     mounts: Vec<(&'a str, Cow<'a, Mount>)>,
     blocks: Vec<(BlockId, u64)>,
     retries: Vec<(OpId, Cow<'a, Recorded>)>,
+    offices: OfficesImage,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OfficesImage {
+    cluster: Option<u64>,
+    list: Vec<Office>,
+    forgot: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +86,11 @@ impl State {
             mounts: self.mounts.iter().map(|(path, mount)| (path, Cow::Borrowed(mount))).collect(),
             blocks: self.blocks.iter().collect(),
             retries: self.retries.iter().map(|(op, recorded)| (op, Cow::Borrowed(recorded))).collect(),
+            offices: OfficesImage {
+                cluster: self.offices.cluster(),
+                list: self.offices.list().to_vec(),
+                forgot: self.offices.forgot(),
+            },
         };
         match postcard::to_stdvec(&(MAGIC, VERSION.to_le_bytes(), image)) {
             Ok(bytes) => bytes,
@@ -109,7 +123,9 @@ impl State {
         image.blocks.into_iter().for_each(|(block, length)| blocks.insert(block, length));
         let mut retries = RetryCache::new(usize::try_from(image.retries_max).map_err(|_| malformed("retry cache"))?);
         image.retries.into_iter().for_each(|(op, recorded)| retries.record(op, recorded.into_owned()));
-        let state = Self { tree, mounts, blocks, retries, applied: image.applied };
+        let OfficesImage { cluster, list, forgot } = image.offices;
+        let offices = Offices::of(cluster, list, forgot);
+        let state = Self { tree, mounts, blocks, retries, offices, applied: image.applied };
         state.check()?;
         Ok(state)
     }

@@ -12,6 +12,7 @@ mod hash;
 mod image;
 mod load;
 mod mounts;
+mod offices;
 mod path;
 mod retry;
 #[cfg(test)]
@@ -22,15 +23,17 @@ pub use check::Broken;
 pub use command::{Command, Outcome, Reply, UfsEntry, UfsListing};
 pub use image::DecodeError;
 pub use mounts::Mount;
+pub use offices::Standing;
 pub use path::{FsPath, NAME_MAX, PATH_MAX};
 pub use retry::{RETRY_CACHE_SIZE, Recorded};
 
 use blocks::BlockMap;
 use mounts::MountTable;
+use offices::Offices;
 use retry::RetryCache;
 use tree::{Inode, Kind, Stamp, Tree, block_count, block_length};
 
-use crate::stack::wire::{BlockId, FileInfo, FsError, FsResult, OpId};
+use crate::stack::wire::{BlockId, FileInfo, FsError, FsResult, Mark, OpId};
 
 /// Everything that the journal builds.
 #[derive(Debug, Clone)]
@@ -39,6 +42,7 @@ pub struct State {
     mounts: MountTable,
     blocks: BlockMap,
     retries: RetryCache,
+    offices: Offices,
     applied: u64,
 }
 
@@ -68,6 +72,7 @@ impl State {
             mounts: MountTable::default(),
             blocks: BlockMap::default(),
             retries: RetryCache::new(retries),
+            offices: Offices::default(),
             applied: 0,
         }
     }
@@ -91,6 +96,10 @@ impl State {
             }
             Command::CommitBlock { block, length } => self.commit_block(*block, *length, &mut freed),
             Command::LoadUfs(listing) => self.load(index, listing, &mut freed),
+            Command::Office { name } => {
+                self.offices.take(index, *name);
+                Ok(Outcome::Done)
+            }
         };
         Reply { index, result, freed }
     }
@@ -161,6 +170,26 @@ impl State {
         self.mounts.iter()
     }
 
+    /// What to tell others of this journal, which reaches `index`; none before the first leader took office.
+    pub fn mark(&self, index: u64) -> Option<Mark> {
+        self.offices.mark(index)
+    }
+
+    /// Whether what `mark` stands for is in this journal, which reaches `index`.
+    pub fn judge(&self, mark: Mark, index: u64) -> Standing {
+        self.offices.judge(mark, index)
+    }
+
+    /// The journal's entry at `index` is the first of another term.
+    pub fn term_began(&mut self, index: u64) {
+        self.offices.term_began(index);
+    }
+
+    /// How many leaders have taken office, as far as that is remembered.
+    pub fn offices(&self) -> usize {
+        self.offices.list().len()
+    }
+
     /// Journal index of the last command; 0 before the first.
     pub fn applied(&self) -> u64 {
         self.applied
@@ -178,7 +207,8 @@ impl State {
 
     /// Fingerprint of the whole state: equal after equal commands. Compare within one build only.
     pub fn state_hash(&self) -> u128 {
-        let parts = [self.tree.hash(), self.mounts.hash(), self.blocks.hash(), self.retries.hash()];
+        let parts =
+            [self.tree.hash(), self.mounts.hash(), self.blocks.hash(), self.retries.hash(), self.offices.hash()];
         hash::of(&(self.applied, self.tree.next(), self.retries.capacity(), parts))
     }
 

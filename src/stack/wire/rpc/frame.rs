@@ -177,7 +177,7 @@ mod tests {
 
     fn requests() -> impl Strategy<Value = MasterRequest> {
         prop_oneof![
-            Just(MasterRequest::WhoLeads),
+            Just(MasterRequest::WhoLeads { seen: None }),
             ".{0,40}".prop_map(|path| MasterRequest::Stat { path }),
             (any::<u64>(), any::<u64>(), ".{0,40}", any::<bool>()).prop_map(|(client, seq, path, recursive)| {
                 MasterRequest::Change { op: OpId { client, seq }, change: Change::Delete { path, recursive } }
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_too_long_leaves_the_buffer_as_it_was() {
-        let mut out = written(&[MasterRequest::WhoLeads]);
+        let mut out = written(&[MasterRequest::WhoLeads { seen: None }]);
         let before = out.clone();
         let request = MasterRequest::Stat { path: "x".repeat(FRAME_MAX) };
         assert_eq!(append_request::<MasterProtocol>(&mut out, 1, 1, &request), Err(FrameError::TooLarge));

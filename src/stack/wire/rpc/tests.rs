@@ -166,7 +166,8 @@ fn another_protocol_is_refused_by_name() {
         let scope = Scope::new();
         let (address, _) = start(&scope, Limits::default()).await;
         let channel = Channel::<MasterProtocol>::new(address.to_string());
-        let error = channel.call(crate::stack::wire::master::MasterRequest::WhoLeads, LONG).await.unwrap_err();
+        let error =
+            channel.call(crate::stack::wire::master::MasterRequest::WhoLeads { seen: None }, LONG).await.unwrap_err();
         // A reset may overtake the server's greeting.
         assert!(matches!(error, RpcError::Protocol(_) | RpcError::Closed(_)), "{error}");
     });

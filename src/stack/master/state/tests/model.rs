@@ -78,6 +78,7 @@ impl Model {
                 self.commit(*block, *length)
             }
             Command::LoadUfs(listing) => self.load(index, listing),
+            Command::Office { .. } => Ok(Outcome::Done),
         };
         let alive = |block: &BlockId| self.nodes.values().any(|n| n.info.id == block.file() && !n.info.dir);
         let mut after = self.blocks.clone();
