@@ -44,7 +44,7 @@ mod tests;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use command::{Command, CommandLine};
+pub use command::CommandLine;
 pub use fault::{ConnectFailure, Direction, DiskCall, DnsFailure, Fault};
 pub use kubernetes::KubernetesSpec;
 pub use load::{LoadError, load};
