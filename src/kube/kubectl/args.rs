@@ -37,6 +37,10 @@ pub(super) enum Verb {
     Scale(Scale),
     /// Wait for a condition.
     Wait(Wait),
+    /// Show an object and its events.
+    Describe(Which),
+    /// What nodes and pods use; there is no source of it.
+    Top { words: Vec<String> },
     /// Run a command in a container.
     Exec(Exec),
     /// What a container wrote.

@@ -6,8 +6,8 @@
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use super::pod;
 use super::table::{age, human};
+use super::{event, pod};
 use crate::kube::kind::Kind;
 
 /// A title, whether it is for `-o wide` only, and how its cell comes out of an object.
@@ -101,6 +101,7 @@ fn of(kind: &Kind) -> &'static [Column] {
     match kind.kind.as_str() {
         "Pod" => pod::COLUMNS,
         "Node" => NODE,
+        "Event" => event::COLUMNS,
         "Namespace" => &[("STATUS", false, |o, _| get(o, "/status/phase")), AGE],
         "Deployment" => &[
             ("READY", false, |o, _| format!("{}/{}", number(o, "/status/readyReplicas"), number(o, "/spec/replicas"))),

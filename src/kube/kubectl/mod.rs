@@ -1,12 +1,15 @@
 //! The commands of kubectl that documents and scenarios use, run through the client against the world's API server.
 //!
 //! Parsed by clap; columns, messages and errors are upstream's. An unsupported command, flag, resource or format is a clear
-//! error. Nothing is printed here: the text goes to whoever runs the command. Differs: no `describe`, no `top`.
+//! error. Nothing is printed here: the text goes to whoever runs the command. Differs: no source of metrics, so `top` is
+//! refused.
 
 mod args;
 mod change;
 mod columns;
 mod container;
+mod describe;
+mod event;
 mod get;
 pub mod jsonpath;
 mod pod;
@@ -31,6 +34,9 @@ pub enum KubectlError {
     /// The server refused, or did not answer.
     #[error("{}", from_server(.0))]
     Server(#[from] ApiError),
+    /// The server refused some of what was asked.
+    #[error("{}", .0.iter().map(from_server).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<ApiError>),
     /// The request itself is refused.
     #[error("Error from server (BadRequest): {0}")]
     BadRequest(String),
@@ -94,6 +100,7 @@ fn parse(words: &[String]) -> Result<Command, KubectlError> {
         Verb::Logs(logs) if logs.follow => {
             Err(KubectlError::Usage("logs -f is not supported: it would never end; leave -f out".into()))
         }
+        Verb::Top { .. } => Err(KubectlError::Usage("Metrics API not available".into())),
         _ => Ok(command),
     }
 }
@@ -130,7 +137,10 @@ impl Kubectl {
             Verb::Drain(drain) => self.drain(drain, print).await,
             Verb::Scale(scale) => self.scale(scale, namespace, print).await,
             Verb::Wait(wait) => self.wait(wait, namespace, print).await,
+            Verb::Describe(which) => self.describe(which, namespace, print).await,
             Verb::Exec(exec) => self.exec(exec, namespace, print).await,
+            // Refused when it is parsed.
+            Verb::Top { .. } => Err(KubectlError::Usage("Metrics API not available".into())),
             Verb::Logs(logs) => self.logs(logs, namespace, print).await,
         }
     }

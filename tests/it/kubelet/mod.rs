@@ -7,6 +7,8 @@ mod cluster;
 
 mod fuse;
 
+mod containers;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
