@@ -1,7 +1,8 @@
 //! The columns of `kubectl get`, for every kind.
 //!
 //! Follows kubernetes `pkg/printers/internalversion` for built-in kinds and the printer columns of its definition for a
-//! custom one. `-o wide` shows all.
+//! custom one. `-o wide` shows all. Differs: volumes and claims have no VOLUMEATTRIBUTESCLASS, which documents older than
+//! kubectl 1.31 do not show.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -284,7 +285,6 @@ const VOLUME: &[Column] = &[
         if name.is_empty() { name } else { format!("{namespace}/{name}") }
     }),
     ("STORAGECLASS", false, |o, _| get(o, "/spec/storageClassName")),
-    ("VOLUMEATTRIBUTESCLASS", false, |_, _| "<unset>".into()),
     ("REASON", false, |o, _| get(o, "/status/reason")),
     AGE,
     ("VOLUMEMODE", true, |o, _| get(o, "/spec/volumeMode")),
@@ -296,7 +296,6 @@ const CLAIM: &[Column] = &[
     ("CAPACITY", false, |o, _| get(o, "/status/capacity/storage")),
     ("ACCESS MODES", false, |o, _| access_modes(o, "/status/accessModes")),
     ("STORAGECLASS", false, |o, _| get(o, "/spec/storageClassName")),
-    ("VOLUMEATTRIBUTESCLASS", false, |_, _| "<unset>".into()),
     AGE,
     ("VOLUMEMODE", true, |o, _| get(o, "/spec/volumeMode")),
 ];

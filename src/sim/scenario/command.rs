@@ -18,6 +18,10 @@ const EXAMPLES: [&str; 3] = ["goosefs fs masterInfo", "goosefs fsadmin journal q
 /// The programs that can be typed. `echo` is the shell's own.
 const PROGRAMS: [&str; 4] = ["kubectl", "goosefs", "alluxio", "echo"];
 
+/// What kubectl can do here.
+const KUBECTL: &str =
+    "get, describe, create, apply, delete, exec, logs, taint, label, cordon, uncordon, drain, scale, wait";
+
 /// A command line as it was typed and what it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLine {
@@ -74,8 +78,9 @@ fn check(call: &Call) -> Result<(), String> {
         ("echo", _) | (_, None) if PROGRAMS.contains(&program) => Ok(()),
         ("kubectl", Some(words)) => kubectl::check(words).map_err(|error| {
             let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            format!("{}; see `kubectl` in README.md for what is supported", line.trim_start_matches("error: "))
+            let line = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+            let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+            format!("kubectl: {line}; known are {KUBECTL}")
         }),
         ("goosefs" | "alluxio", Some(words)) => operator(&format!("{program} {}", words.join(" "))),
         ("sleep", _) => Err("sleep: command not found; write a step `wait: 10s`".into()),
