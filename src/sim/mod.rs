@@ -1,5 +1,7 @@
 //! One run: a scenario, its cluster, faults, workload, phases and outcome.
 
+pub mod shell;
+
 pub mod scenario;
 
 pub mod cluster;

@@ -37,6 +37,14 @@ pub(super) enum Verb {
     Scale(Scale),
     /// Wait for a condition.
     Wait(Wait),
+    /// Show an object and its events.
+    Describe(Which),
+    /// What nodes and pods use; there is no source of it.
+    Top { words: Vec<String> },
+    /// Run a command in a container.
+    Exec(Exec),
+    /// What a container wrote.
+    Logs(Logs),
 }
 
 /// Which objects.
@@ -144,4 +152,40 @@ pub(super) struct Wait {
     /// Such as `30s`, `2m`.
     #[arg(long, default_value = "30s")]
     pub timeout: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Exec {
+    /// Pass standard input: there is none, it is at its end.
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+    /// On a terminal: standard error is shown with the output.
+    #[arg(short = 't', long)]
+    pub tty: bool,
+    #[arg(short = 'c', long)]
+    pub container: Option<String>,
+    /// `NAME` or `pod/NAME`; then the command, in the old form.
+    #[arg(required = true)]
+    pub words: Vec<String>,
+    /// What follows `--`.
+    #[arg(last = true)]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// `NAME` or `pod/NAME`, then the container.
+    #[arg(required = true)]
+    pub words: Vec<String>,
+    #[arg(short = 'c', long)]
+    pub container: Option<String>,
+    /// Not supported.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// The container before the last restart.
+    #[arg(short, long)]
+    pub previous: bool,
+    /// Lines from the end; -1 for all.
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
+    pub tail: i64,
 }

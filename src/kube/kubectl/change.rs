@@ -116,17 +116,25 @@ impl Kubectl {
         } else if let Some(grace) = grace {
             options["gracePeriodSeconds"] = json!(grace);
         }
+        // As upstream: all are deleted, whatever becomes of one, and then all are waited for.
+        let (mut going, mut failed) = (Vec::new(), Vec::new());
         for (kind, name, namespace) in self.doomed(delete, namespace, files).await? {
             let entry = self.kinds.get(kind);
             let path = self.path(kind, &namespace, &name);
-            let uid = match self.send(Method::DELETE, path.clone(), Some(&options)).await {
-                Ok(answer) => answer.pointer("/details/uid").or(answer.pointer("/metadata/uid")).cloned(),
-                Err(error) if delete.ignore_not_found && error.is_not_found() => continue,
+            match self.send(Method::DELETE, path.clone(), Some(&options)).await {
+                Ok(answer) => {
+                    let uid = answer.pointer("/details/uid").or(answer.pointer("/metadata/uid")).cloned();
+                    let how = if delete.force { "force deleted" } else { "deleted" };
+                    print(&format!("{} \"{name}\" {how}\n", singular(entry)));
+                    going.push((path, uid));
+                }
+                Err(error) if delete.ignore_not_found && error.is_not_found() => {}
+                Err(error @ ApiError::Status(_)) => failed.push(error),
                 Err(error) => return Err(error.into()),
-            };
-            let how = if delete.force { "force deleted" } else { "deleted" };
-            print(&format!("{} \"{name}\" {how}\n", singular(entry)));
-            if delete.wait && !delete.force {
+            }
+        }
+        if delete.wait && !delete.force {
+            for (path, uid) in going {
                 while let Some(object) = self.look(path.clone()).await? {
                     if object.pointer("/metadata/uid") != uid.as_ref() {
                         break;
@@ -135,7 +143,7 @@ impl Kubectl {
                 }
             }
         }
-        Ok(())
+        if failed.is_empty() { Ok(()) } else { Err(KubectlError::Several(failed)) }
     }
 
     /// What is to go.

@@ -1,13 +1,14 @@
 //! The columns of `kubectl get`, for every kind.
 //!
 //! Follows kubernetes `pkg/printers/internalversion` for built-in kinds and the printer columns of its definition for a
-//! custom one. `-o wide` shows all.
+//! custom one. `-o wide` shows all. Differs: volumes and claims have no VOLUMEATTRIBUTESCLASS, which documents older than
+//! kubectl 1.31 do not show.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use super::pod;
 use super::table::{age, human};
+use super::{event, pod};
 use crate::kube::kind::Kind;
 
 /// A title, whether it is for `-o wide` only, and how its cell comes out of an object.
@@ -101,6 +102,7 @@ fn of(kind: &Kind) -> &'static [Column] {
     match kind.kind.as_str() {
         "Pod" => pod::COLUMNS,
         "Node" => NODE,
+        "Event" => event::COLUMNS,
         "Namespace" => &[("STATUS", false, |o, _| get(o, "/status/phase")), AGE],
         "Deployment" => &[
             ("READY", false, |o, _| format!("{}/{}", number(o, "/status/readyReplicas"), number(o, "/spec/replicas"))),
@@ -283,7 +285,6 @@ const VOLUME: &[Column] = &[
         if name.is_empty() { name } else { format!("{namespace}/{name}") }
     }),
     ("STORAGECLASS", false, |o, _| get(o, "/spec/storageClassName")),
-    ("VOLUMEATTRIBUTESCLASS", false, |_, _| "<unset>".into()),
     ("REASON", false, |o, _| get(o, "/status/reason")),
     AGE,
     ("VOLUMEMODE", true, |o, _| get(o, "/spec/volumeMode")),
@@ -295,7 +296,6 @@ const CLAIM: &[Column] = &[
     ("CAPACITY", false, |o, _| get(o, "/status/capacity/storage")),
     ("ACCESS MODES", false, |o, _| access_modes(o, "/status/accessModes")),
     ("STORAGECLASS", false, |o, _| get(o, "/spec/storageClassName")),
-    ("VOLUMEATTRIBUTESCLASS", false, |_, _| "<unset>".into()),
     AGE,
     ("VOLUMEMODE", true, |o, _| get(o, "/spec/volumeMode")),
 ];

@@ -98,7 +98,9 @@ impl Kubectl {
     fn table(&self, target: &Target, objects: &[Value], get: &Get, wide: bool, several: bool) -> Table {
         let kind = self.kinds.get(target.kind);
         let with_namespace = get.which.all_namespaces && kind.namespaced;
-        let mut columns = vec!["NAME".to_owned()];
+        // Events have their name among the wide columns.
+        let named = kind.kind != "Event" || several;
+        let mut columns: Vec<String> = named.then(|| "NAME".to_owned()).into_iter().collect();
         if with_namespace {
             columns.insert(0, "NAMESPACE".into());
         }
@@ -107,7 +109,7 @@ impl Kubectl {
         let now = clock::now();
         let row = |object: &Value| {
             let name = if several { title(kind, name_of(object)) } else { name_of(object).to_owned() };
-            let mut row = vec![name];
+            let mut row: Vec<String> = named.then_some(name).into_iter().collect();
             if with_namespace {
                 row.insert(0, namespace_of(object).into());
             }

@@ -12,6 +12,7 @@
 //! | [`environment`] | a container's environment; pure |
 //! | [`volumes`] | mounting and unmounting |
 //! | [`node`] | the Node, its lease and status |
+//! | [`server`] | its port |
 //! | [`run`] | the program |
 
 pub mod config;
@@ -37,5 +38,7 @@ pub mod node;
 pub mod launch;
 
 pub mod worker;
+
+pub mod server;
 
 pub mod run;

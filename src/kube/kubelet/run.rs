@@ -17,6 +17,7 @@ use super::launch::Launcher;
 use super::node::NodeKeeper;
 use super::pod::{Plan, PodEvent, PodMachine, pod_id};
 use super::pod_status::PodStatuses;
+use super::server;
 use super::volumes::manager::VolumeManager;
 use super::worker::{Shared, Worker, moment, reference};
 use crate::base::lock;
@@ -67,6 +68,7 @@ pub async fn run(client: Client, config: KubeletConfig, machine: Machine) -> Inf
     let statuses = PodStatuses::default();
     let scope = Scope::new();
     let node = &config.node.name;
+    scope.spawn("server", server::serve(machine.runtime.clone(), (config.node.ip, server::PORT).into()));
     scope.spawn("events", events::run(client.clone(), notices, "kubelet".into(), node.clone()));
     scope.spawn("pod-status", statuses.clone().run(client.clone(), config.pod_status_retry));
     while let Err(error) = volumes.restore().await {

@@ -113,12 +113,26 @@ pub fn spec(path: &str, spec: &Spec) -> Vec<Problem> {
             found.unless(!name.starts_with('/'), &place, "an absolute path", "write a path relative to this file");
         }
     }
+    commands(&mut found, spec);
     under_stores(&mut found, spec);
     parameters(&mut found, spec);
     workload(&mut found, spec);
     limits(&mut found, spec);
     verdict(&mut found, spec);
     found.0
+}
+
+fn commands(found: &mut Problems, spec: &Spec) {
+    for (i, step) in spec.steps.iter().enumerate() {
+        let Step::Run(run) = step else { continue };
+        if !run.command.uses_kubectl() {
+            continue;
+        }
+        let help = "add `kubernetes: {}` to the scenario";
+        found.unless(spec.kubernetes.is_some(), &format!("steps.{i}.run"), "kubectl without Kubernetes", help);
+        let help = "leave `on` out";
+        found.unless(run.on.is_none(), &format!("steps.{i}.run.on"), "kubectl is typed on the user's host", help);
+    }
 }
 
 fn nodes(found: &mut Problems, spec: &Spec) {

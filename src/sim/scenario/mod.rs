@@ -46,7 +46,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use command::{Command, CommandLine};
+pub use command::CommandLine;
 pub use fault::{ConnectFailure, Direction, DiskCall, DnsFailure, Fault};
 pub use kubernetes::KubernetesSpec;
 pub use load::{LoadError, load};

@@ -173,6 +173,16 @@ fn every_mistake_is_told_with_its_place_and_what_to_write() {
 }
 
 #[test]
+fn kubectl_needs_a_kubernetes_and_the_users_host() {
+    let error = try_load(with("wait: 30s", "run: kubectl get pod"), RUNTIME).expect_err("no cluster").to_string();
+    assert!(error.contains("kubectl without Kubernetes") && error.contains("story.yaml:11"), "{error}");
+    let text = GOOD.replacen("wait: 30s", "run: {command: kubectl get pod, on: leader}", 1);
+    let text = text.replacen("steps:", "kubernetes: {}\nsteps:", 1);
+    let error = try_load(text.into(), RUNTIME).expect_err("on a host").to_string();
+    assert!(error.contains("kubectl is typed on the user's host"), "{error}");
+}
+
+#[test]
 fn a_manifest_written_inline_is_the_same_as_one_in_a_file() {
     let indented = format!("{DATASET}---\n{RUNTIME}").replace('\n', "\n      ");
     let text = GOOD.replace("  - dataset.yaml\n  - runtime.yaml", &format!("  - inline: |\n      {indented}"));
@@ -187,6 +197,7 @@ fn what_is_written_out_reads_back_as_it_was() {
         "wait: 1m30s",
         "run: goosefs fsadmin report",
         "run: {command: goosefs fs masterInfo, on: master/1, name: x}",
+        r#"run: "x=$(kubectl get pod -o wide | awk '/a  b/ {print $7}') && kubectl taint node $x a=b:NoSchedule""#,
         "expect: {leader: present, service: available, live_workers: 2, output: {contains: [a], lacks: [b]}, within: 1s}",
         "expect: {snapshots_installed: 1}",
         "kill: leader",

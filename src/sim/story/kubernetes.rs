@@ -1,22 +1,20 @@
 //! The beginning of a story on Kubernetes: nodes register, manifests are applied, the dataset is bound.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::shell::{Files, UserShell};
 use super::{End, Story};
-use crate::base::lock;
-use crate::kube::client::Client;
 use crate::kube::csi::disk::DISK_DRIVER;
-use crate::kube::fluid;
 use crate::kube::fluid::install::{NAMESPACE, install};
-use crate::kube::kind::{Kinds, ObjectKey};
-use crate::kube::kubectl::Kubectl;
+use crate::kube::kind::ObjectKey;
 use crate::kube::store::Selection;
-use crate::sim::kubernetes::API;
 use crate::sim::outcome::Screen;
+use crate::sim::scenario::ManifestSource;
 use crate::sim::scenario::target::Role;
+use crate::sim::shell::{Line, LineError};
 use crate::stack::client::Printed;
 
 /// Nodes must be ready within this: a kubelet's first status, and some more.
@@ -53,8 +51,14 @@ impl Story<'_> {
         if spec.by_hand {
             return Ok(());
         }
-        for text in scenario.files.values() {
-            self.create(text.clone())?;
+        for source in &scenario.spec.manifests {
+            let text = match source {
+                ManifestSource::File(name) => scenario.files.get(name),
+                ManifestSource::Inline(text) => Some(text),
+            };
+            if let Some(text) = text {
+                self.create(text.clone())?;
+            }
         }
         let bound = self.wait_for(BOUND_WITHIN, |story| story.serves())?;
         if !bound {
@@ -68,8 +72,8 @@ impl Story<'_> {
     /// Keeps the screen of a command, for whoever asks why.
     fn show(&mut self, line: &str) -> Result<(), End> {
         let at = self.now();
-        let words = line.split(' ').skip(1).map(str::to_owned).collect();
-        let printed = self.kubectl(words, |_| None)?;
+        let parsed = line.parse().map_err(|error: LineError| End::Stuck(format!("{line}: {error}")))?;
+        let printed = self.type_as_user(&parsed, self.files())?;
         let (took, command) = (self.now().since(at), line.to_owned());
         let screen = Screen {
             name: command.clone(),
@@ -87,43 +91,25 @@ impl Story<'_> {
 
     /// Creates the objects of a manifest, as a user would.
     pub(super) fn create(&mut self, manifest: String) -> Result<(), End> {
-        let words = ["create", "-f", "manifest.yaml"].map(str::to_owned).to_vec();
-        let printed = self.kubectl(words, move |_| Some(manifest.clone()))?;
+        const LINE: &str = "kubectl create -f manifest.yaml";
+        let line = LINE.parse().map_err(|error: LineError| End::Stuck(format!("{LINE}: {error}")))?;
+        let files = Files(Arc::new([("manifest.yaml".to_owned(), manifest)].into()));
+        let printed = self.type_as_user(&line, files)?;
         if printed.status == 0 { Ok(()) } else { Err(End::Stuck(printed.text)) }
     }
 
-    /// Runs `kubectl` on the user's host.
-    pub(super) fn kubectl(
-        &mut self,
-        words: Vec<String>,
-        files: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
-    ) -> Result<Printed, End> {
+    /// The files of the scenario.
+    pub(super) fn files(&self) -> Files {
+        Files(Arc::new(self.scenario.files.clone()))
+    }
+
+    /// Runs a line on the user's host. What it printed until the bound is kept; its exit code then is 124.
+    pub(super) fn type_as_user(&mut self, line: &Line, files: Files) -> Result<Printed, End> {
         let Some(kubernetes) = &self.cluster.kubernetes else {
-            return Ok(Printed { text: "kubectl: this scenario has no Kubernetes\n".into(), status: 1 });
+            return Err(End::Stuck("this scenario has no Kubernetes".into()));
         };
-        let (printed, text) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(String::new())));
-        let (done, out) = (printed.clone(), text.clone());
-        let program = async move {
-            let kubectl = Kubectl::new(Client::new(API), Arc::new(fluid::kinds(Kinds::builtin())));
-            let ended = kubectl.run(&words, &files, &|piece| lock(&out).push_str(piece)).await;
-            let status = match ended {
-                Ok(()) => 0,
-                Err(error) => {
-                    lock(&out).push_str(&format!("{error}\n"));
-                    1
-                }
-            };
-            *lock(&done) = Some(status);
-        };
-        let Ok(process) = self.lab.world.start(kubernetes.user, "kubectl", Box::pin(program)) else {
-            return Err(End::Stuck("the user's host has no power".into()));
-        };
-        let ended = printed.clone();
-        self.wait_for(KUBECTL_WITHIN, |_| lock(&ended).is_some())?;
-        self.lab.world.kill(process);
-        let status = lock(&printed).unwrap_or(124);
-        let text = std::mem::take(&mut *lock(&text));
-        Ok(Printed { text, status })
+        let host = kubernetes.user;
+        self.type_line(host, KUBECTL_WITHIN, line, move || UserShell::new(files))
     }
 
     /// An object as the API server has it.

@@ -10,9 +10,11 @@ mod kubernetes;
 mod load;
 mod phases;
 mod record;
+mod shell;
 mod steps;
 mod witness;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster::{Cluster, Life, build};
@@ -20,6 +22,7 @@ use super::faults::{Aim, Faults, lacking, left_out};
 use super::outcome::{Outcome, Phase, PhaseTime};
 use super::progress::{FaultNews, Load, Progress};
 use super::scenario::{Fault, Scenario};
+use super::shell::Variables;
 use super::watch::Watch;
 use crate::base::{Seed, SimTime, Stream};
 use crate::oracle::{FinalTree, Goal};
@@ -72,6 +75,8 @@ pub struct Story<'a> {
     healed: Option<SimTime>,
     phase: Option<(Phase, SimTime)>,
     told: SimTime,
+    /// What the user's shell remembers from line to line.
+    variables: Arc<Variables>,
     /// When the second that is counted began, and how many events there were then.
     second: (SimTime, u64),
 }
@@ -107,6 +112,7 @@ impl<'a> Story<'a> {
             healed: None,
             phase: None,
             told: SimTime::ZERO,
+            variables: Arc::default(),
             second: (SimTime::ZERO, 0),
         }
     }

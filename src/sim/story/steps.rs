@@ -4,18 +4,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::core::has_majority;
+use super::shell::MemberShell;
 use super::{End, Story};
-use crate::base::{SimTime, lock};
+use crate::base::{HostId, SimTime, lock};
 use crate::oracle::Goal;
 use crate::sim::outcome::Screen;
 use crate::sim::scenario::step::OutputExpect;
 use crate::sim::scenario::target::Role;
 use crate::sim::scenario::{Expect, LeaderExpect, Run, ServiceExpect, Step, Targets};
-use crate::stack::client::{FileSystemClient, Printed, run_line};
+use crate::sim::shell::{self, Line, Runner};
+use crate::stack::client::{FileSystemClient, Printed};
 use crate::trace::Kind;
 
 /// How long an operator waits for a command: longer than any client's budget.
 const COMMAND_BOUND: Duration = Duration::from_secs(180);
+/// Exit code of what was given up, as `timeout` gives it.
+const TIMED_OUT: u8 = 124;
 
 impl Story<'_> {
     pub(super) fn steps(&mut self) -> Result<(), End> {
@@ -54,41 +58,58 @@ impl Story<'_> {
     }
 
     fn type_command(&mut self, run: &Run) -> Result<(), End> {
-        let command = run.command.to_string();
-        let Some(on) = self.terminal(run) else { return Err(End::Stuck(format!("no host to type `{command}` on"))) };
-        let printed: Arc<Mutex<Option<Printed>>> = Arc::default();
-        let (answer, line, options) = (printed.clone(), command.clone(), self.cluster.programs().client_options());
-        let program = async move {
-            let client = FileSystemClient::new(options);
-            let out = run_line(&line, &client).await;
-            *lock(&answer) = Some(out);
+        let (command, at) = (run.command.to_string(), self.now());
+        let (host, out) = if run.command.uses_kubectl() {
+            ("user".to_owned(), self.type_as_user(run.command.line(), self.files())?)
+        } else {
+            let Some(on) = self.terminal(run) else {
+                return Err(End::Stuck(format!("no host to type `{command}` on")));
+            };
+            let (host, options) = (self.cluster.members[on].host, self.cluster.programs().client_options());
+            let shell = move || MemberShell(FileSystemClient::new(options));
+            (self.lab.world.host_name(host), self.type_line(host, COMMAND_BOUND, run.command.line(), shell)?)
         };
-        let at = self.now();
-        let host = self.cluster.members[on].host;
-        let started = self.lab.world.start(host, "goosefs", Box::pin(program));
-        let Ok(process) = started else {
-            return Err(End::Stuck(format!(
-                "`{command}` cannot be typed on {}: no power",
-                self.lab.world.host_name(host)
-            )));
-        };
-        let done = printed.clone();
-        self.wait_for(COMMAND_BOUND, |_| lock(&done).is_some())?;
-        self.lab.world.kill(process);
-        let out = lock(&printed).take().unwrap_or(Printed { text: "no answer\n".into(), status: 124 });
         let screen = Screen {
             name: run.name.clone().unwrap_or_else(|| command.clone()),
             command,
-            host: self.lab.world.host_name(host),
+            host,
             at,
             took: self.now().since(at),
             status: out.status,
             text: out.text,
         };
-        self.lab.world.record(Some(host), Kind::Harness { what: "screen", text: screen.text.clone() });
         self.progress.on_screen(&screen);
         self.outcome.screens.push(screen);
         Ok(())
+    }
+
+    /// Runs a line as one program on a host. What it printed until the bound is kept; its exit code then is 124.
+    pub(super) fn type_line<S: Runner + 'static>(
+        &mut self,
+        host: HostId,
+        bound: Duration,
+        line: &Line,
+        shell: impl FnOnce() -> S + Send + 'static,
+    ) -> Result<Printed, End> {
+        let (ended, text): (Arc<Mutex<Option<u8>>>, Arc<Mutex<String>>) = Default::default();
+        let (done, out, line, variables) = (ended.clone(), text.clone(), line.clone(), self.variables.clone());
+        let program = async move {
+            let shell = shell();
+            let print = |_, piece: &str| lock(&out).push_str(piece);
+            let status = shell::run(&line, &shell, &variables, &print).await;
+            *lock(&done) = Some(status);
+        };
+        let Ok(process) = self.lab.world.start(host, "bash", Box::pin(program)) else {
+            return Err(End::Stuck(format!("nothing can be typed on {}: no power", self.lab.world.host_name(host))));
+        };
+        self.wait_for(bound, |_| lock(&ended).is_some())?;
+        self.lab.world.kill(process);
+        let (status, mut text) = (*lock(&ended), std::mem::take(&mut *lock(&text)));
+        if status.is_none() && text.is_empty() {
+            text.push_str("no answer\n");
+        }
+        self.lab.world.record(Some(host), Kind::Harness { what: "screen", text: text.clone() });
+        Ok(Printed { text, status: status.unwrap_or(TIMED_OUT) })
     }
 
     fn expect(&mut self, expect: &Expect) -> Result<(), End> {

@@ -7,6 +7,7 @@ mod cluster;
 
 mod fuse;
 
+mod containers;
 mod judged;
 
 use std::future::Future;
