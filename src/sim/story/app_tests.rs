@@ -144,6 +144,7 @@ fn applications_read_the_dataset_until_its_fuse_dies() {
     assert_eq!((broken.code, broken.stderr.as_str()), (2, said));
 
     // It is told to end.
-    let words = ["delete", "pod", "nginx"].map(str::to_owned).to_vec();
-    assert_eq!(story.kubectl(words, |_| None).unwrap().status, 0);
+    let line = "kubectl delete pod nginx".parse().unwrap();
+    let files = story.files();
+    assert_eq!(story.type_as_user(&line, files).unwrap().status, 0);
 }

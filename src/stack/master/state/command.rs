@@ -43,7 +43,7 @@ impl Command {
     pub fn op(&self) -> Option<OpId> {
         match self {
             Self::Change { op, .. } => Some(*op),
-            Self::CommitBlock { .. } | Self::LoadUfs(_) => None,
+            Self::CommitBlock { .. } | Self::LoadUfs(_) | Self::Office { .. } => None,
         }
     }
 }
