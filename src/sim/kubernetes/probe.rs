@@ -15,6 +15,7 @@ use crate::base::lock;
 use crate::kube::fluid::probe::{Answer, CacheProbe, Capacity, Content, PodRef, ProbeError, UnderStoreMount};
 use crate::rt::chan::oneshot;
 use crate::rt::time::{Duration, timeout};
+use crate::rt::{Either, select2};
 use crate::stack::client::FileSystemClient;
 use crate::stack::ufs::bucket::Scheme;
 use crate::stack::wire::master::{Change, MasterAnswer, MasterRequest};
@@ -79,7 +80,8 @@ impl ExecProbe {
         let flavor = cache::flavor(&launch.spec.image).ok_or_else(unreachable)?;
         let (tell, told) = oneshot::channel();
         let images = self.images.clone();
-        let host = launch.machine.id.host;
+        let (machine, id) = (launch.machine.clone(), launch.id.clone());
+        let host = machine.id.host;
         let program = async move {
             let answer = match cache::client_of(&images, flavor, &launch).await {
                 Ok(options) => command(FileSystemClient::new(options)).await.map_err(|error| error.to_string()),
@@ -89,12 +91,21 @@ impl ExecProbe {
         };
         let process = self.desk.start(host, name, Box::pin(program)).await.ok_or_else(unreachable)?;
         let guard = KillOnDrop::new(&self.desk, process);
-        match timeout(most, told).await {
-            Ok(Ok(answer)) => {
+        // A command that was executed in a container ends with it.
+        let mut changes = machine.changes();
+        let gone = async {
+            while machine.containers(|all| all.iter().any(|c| c.record.id == id && c.runs())) {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        match timeout(most, select2(told, gone)).await {
+            Ok(Either::Left(Ok(answer))) => {
                 guard.release();
                 answer.map_err(failed)
             }
-            Ok(Err(_)) => Err(unreachable()),
+            Ok(_) => Err(unreachable()),
             Err(_) => Err(failed(format!("timed out after {}s", most.as_secs()))),
         }
     }

@@ -48,6 +48,9 @@ impl Story<'_> {
         for class in &spec.storage_classes {
             self.create(class_manifest(class))?;
         }
+        if let Some(kubernetes) = &self.cluster.kubernetes {
+            self.witness.resources.begin(kubernetes);
+        }
         if spec.by_hand {
             return Ok(());
         }
@@ -110,6 +113,13 @@ impl Story<'_> {
         };
         let host = kubernetes.user;
         self.type_line(host, KUBECTL_WITHIN, line, move || UserShell::new(files))
+    }
+
+    /// Whether the story has taken its dataset down: what is left to promise is that nothing is left.
+    pub(super) fn torn_down(&self) -> bool {
+        let meta = &self.scenario.dataset.metadata;
+        let by_hand = self.scenario.spec.kubernetes.as_ref().is_some_and(|spec| spec.by_hand);
+        by_hand && self.object("datasets", &meta.namespace, &meta.name).is_none()
     }
 
     /// An object as the API server has it.

@@ -28,6 +28,9 @@ impl Story<'_> {
         self.steps()?;
         self.advance(self.now() + self.scenario.spec.workload.tail.0)?;
         self.heal()?;
+        if self.torn_down() {
+            return self.clean_up();
+        }
         self.converge()?;
         self.serve()?;
         self.settle()
@@ -63,6 +66,16 @@ impl Story<'_> {
         self.healed = Some(self.now());
         self.watch.look_afresh();
         self.look();
+        Ok(())
+    }
+
+    /// After a story that has taken everything down: what it made goes.
+    fn clean_up(&mut self) -> Result<(), End> {
+        self.enter(Phase::Settle);
+        self.wait_for(CONVERGES_WITHIN, |story| {
+            story.cluster.kubernetes.as_ref().is_none_or(|kubernetes| story.witness.resources.back(kubernetes))
+        })?;
+        self.leave();
         Ok(())
     }
 

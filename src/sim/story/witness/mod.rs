@@ -10,6 +10,7 @@
 //! | secrets in places that should not hold them | S13 | `secrets` |
 //! | homes of metadata | S6 | `journals` |
 //! | what all comes to after the heal | L3 | `aims` |
+//! | what was given back | L6 | `resources` |
 //!
 //! Looking changes nothing.
 
@@ -18,6 +19,7 @@ mod bindings;
 mod disks;
 mod journals;
 mod processes;
+mod resources;
 mod rows;
 mod secrets;
 
@@ -32,6 +34,7 @@ use self::bindings::Bindings;
 use self::disks::DiskUses;
 use self::journals::Journals;
 use self::processes::Gone;
+use self::resources::Resources;
 use self::rows::Rows;
 
 /// Between two looks at what is read from objects.
@@ -46,6 +49,7 @@ pub(super) struct Witness {
     rows: Rows,
     journals: Journals,
     aims: Aims,
+    pub resources: Resources,
     looked: Option<SimTime>,
     revision: u64,
 }
@@ -67,6 +71,7 @@ impl Story<'_> {
             return;
         }
         witness.looked = Some(now);
+        witness.resources.look(kubernetes);
         witness.journals.look(&self.cluster, self.scenario, now);
         witness.rows.look(&self.lab, &self.cluster, self.scenario, now);
         if self.healed.is_some() {
@@ -79,6 +84,8 @@ impl Story<'_> {
         self.cluster.kubernetes.as_ref()?;
         let searches = self.search_for_secrets();
         let kubernetes = self.cluster.kubernetes.as_ref()?;
+        // What stands at the end has not been given back yet.
+        let resources = if self.torn_down() { self.witness.resources.told(kubernetes) } else { Vec::new() };
         let witness = std::mem::take(&mut self.witness);
         Some(ClusterRecord {
             processes: witness.gone.processes(kubernetes),
@@ -86,7 +93,7 @@ impl Story<'_> {
             placements: witness.bindings.told(),
             rows: witness.rows.told(),
             searches,
-            resources: Vec::new(),
+            resources,
             journals: witness.journals.told(),
             aims: witness.aims.told(),
         })

@@ -38,6 +38,7 @@ impl Story<'_> {
                 searches.push(answers);
             }
         });
+        searches.retain(|search| search.bytes > 0);
         searches
     }
 
