@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 #[path = "kube_control/fakes.rs"]
-mod fakes;
+pub mod fakes;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};

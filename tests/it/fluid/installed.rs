@@ -1,12 +1,8 @@
 //! Fluid's own pods in a cluster with the real controllers: the rows that the documents show.
 
-#[path = "../kube_control/fakes.rs"]
-mod fakes;
-
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use fakes::Kubelet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::params::ListParams;
 use serde_json::{Value, json};
@@ -23,6 +19,7 @@ use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 
 use super::stage::{API, SECOND, kubectl, kubectl_with};
+use crate::kube_control::fakes::{self, Kubelet};
 
 /// The stand-in of a kubelet tells of pods and not of their containers: all of them run.
 async fn run_containers(client: &Client) {
@@ -69,8 +66,7 @@ fn pods(profile: Profile, flavors: &'static [Flavor], nodes: u8) -> String {
     lab.world.start(control, "user", Box::pin(user)).unwrap();
     lab.world.run_until(lab.world.world_now() + 70 * SECOND);
     assert!(lab.world.panics().is_empty(), "{:?}", lab.world.panics());
-    let text = lock(&printed).clone();
-    text
+    lock(&printed).clone()
 }
 
 /// The rows without the parts of names that are drawn, sorted.
