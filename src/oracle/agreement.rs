@@ -13,10 +13,12 @@ use super::violation::Violation;
 /// Checks one run.
 pub fn check(record: &RunRecord) -> Finding {
     let mut finding = Finding::default();
-    let mut names: BTreeMap<LogId, (u128, &str)> = BTreeMap::new();
-    let mut committed: BTreeMap<u64, (LogDigest, &str)> = BTreeMap::new();
-    let mut states: BTreeMap<u64, (u128, &str)> = BTreeMap::new();
+    let mut names: BTreeMap<(u32, LogId), (u128, &str)> = BTreeMap::new();
+    let mut committed: BTreeMap<(u32, u64), (LogDigest, &str)> = BTreeMap::new();
+    let mut states: BTreeMap<(u32, u64), (u128, &str)> = BTreeMap::new();
+    let life = lives(&record.masters);
     for master in record.masters.iter().filter(|m| m.role != Role::Down) {
+        let life = life(master);
         for pair in master
             .log
             .windows(2)
@@ -30,7 +32,7 @@ pub fn check(record: &RunRecord) -> Finding {
             finding.violations.push(Violation::LogsDisagree { first, second, index: pair[1].id.index, detail });
         }
         for entry in &master.log {
-            let (hash, name) = *names.entry(entry.id).or_insert((entry.hash, &master.name));
+            let (hash, name) = *names.entry((life, entry.id)).or_insert((entry.hash, &master.name));
             finding.check((hash != entry.hash).then(|| Violation::LogsDisagree {
                 first: name.into(),
                 second: master.name.clone(),
@@ -38,12 +40,12 @@ pub fn check(record: &RunRecord) -> Finding {
                 detail: format!("two payloads in term {}: {hash:032x} and {:032x}", entry.id.term, entry.hash),
             }));
             if entry.id.index <= master.committed {
-                let (was, by) = *committed.entry(entry.id.index).or_insert((*entry, &master.name));
+                let (was, by) = *committed.entry((life, entry.id.index)).or_insert((*entry, &master.name));
                 finding.check((was != *entry).then(|| replaced(was, by, entry, master)));
             }
         }
         if let Some(hash) = master.state_hash.filter(|_| master.applied > 0) {
-            let (was, name) = *states.entry(master.applied).or_insert((hash, &master.name));
+            let (was, name) = *states.entry((life, master.applied)).or_insert((hash, &master.name));
             finding.check((was != hash).then(|| Violation::StateDiverged {
                 applied: master.applied,
                 first: name.into(),
@@ -55,6 +57,13 @@ pub fn check(record: &RunRecord) -> Finding {
     }
     incomplete_leaders(&record.masters, &mut finding);
     finding
+}
+
+/// Counts the logs. Nobody remembers for a member that is alone: with a new disk it begins a new one, and what that loses is
+/// S2's. Where there are others, a new disk excuses nothing.
+fn lives(masters: &[MasterObservation]) -> impl Fn(&MasterObservation) -> u32 {
+    let alone = masters.iter().all(|master| master.member == masters[0].member);
+    move |master| if alone { master.storage } else { 0 }
 }
 
 fn replaced(was: LogDigest, by: &str, entry: &LogDigest, master: &MasterObservation) -> Violation {
@@ -69,15 +78,17 @@ fn replaced(was: LogDigest, by: &str, entry: &LogDigest, master: &MasterObservat
 /// Leader completeness: what was committed by a term is in the log of every leader of a later one. A follower may lawfully
 /// lose the end of its own log with the power, even if it knew the commit: others made it durable.
 fn incomplete_leaders(masters: &[MasterObservation], finding: &mut Finding) {
-    let mut commits: BTreeMap<u64, &MasterObservation> = BTreeMap::new();
+    let life = lives(masters);
+    let mut commits: BTreeMap<(u32, u64), &MasterObservation> = BTreeMap::new();
     for master in masters.iter().filter(|m| m.role != Role::Down) {
-        let best = commits.entry(master.term).or_insert(master);
+        let best = commits.entry((life(master), master.term)).or_insert(master);
         if best.committed < master.committed {
             *best = master;
         }
     }
     for leader in masters.iter().filter(|m| m.role == Role::Leader) {
-        let Some(was) = commits.range(..leader.term).map(|(_, m)| *m).max_by_key(|m| m.committed) else { continue };
+        let (first, end) = ((life(leader), 0), (life(leader), leader.term));
+        let Some(was) = commits.range(first..end).map(|(_, m)| *m).max_by_key(|m| m.committed) else { continue };
         let last = leader.last_log.unwrap_or(0).max(leader.applied);
         finding.check((last < was.committed).then(|| Violation::CommittedLost {
             committed: LogId { term: was.term, index: was.committed },
@@ -128,6 +139,30 @@ mod tests {
         assert_eq!(names(vec![seen.clone(), purged]), [""; 0]);
         let follower = MasterObservation { role: Role::Follower, ..leader(4, vec![]) };
         assert_eq!(names(vec![seen, follower]), [""; 0], "a follower may lag");
+    }
+
+    #[test]
+    fn a_member_alone_begins_a_new_log_with_a_new_disk() {
+        let seen = |t, storage, hash| MasterObservation {
+            storage,
+            applied: 1,
+            state_hash: Some(hash),
+            ..with_log(t, 1, 1, vec![entry(1, 1, hash)])
+        };
+        assert_eq!(names(vec![seen(1, 0, 7), seen(2, 1, 8)]), [""; 0]);
+        let leads = |term, storage, committed| MasterObservation {
+            role: Role::Leader,
+            storage,
+            last_log: Some(committed),
+            ..with_log(term, 1, committed, vec![])
+        };
+        let term = |term, storage, last| MasterObservation { term, ..leads(term, storage, last) };
+        assert_eq!(names(vec![term(3, 0, 9), term(4, 1, 1)]), [""; 0]);
+        assert_eq!(names(vec![term(3, 0, 9), term(4, 0, 1)]), ["CommittedLost"]);
+        let same_disk = names(vec![seen(1, 0, 7), seen(2, 0, 8)]);
+        assert_eq!(same_disk, ["LogsDisagree", "CommittedLost", "StateDiverged"]);
+        let others = names(vec![seen(1, 0, 7), master(1, 2, 3), seen(2, 1, 8)]);
+        assert_eq!(others, same_disk, "others remember");
     }
 
     #[test]

@@ -91,15 +91,16 @@ struct Known<'a> {
 }
 
 fn prefixes(record: &RunRecord, journals: &[JournalSeen], finding: &mut Finding) {
-    let mut known: BTreeMap<(&str, &str), Known> = BTreeMap::new();
+    let mut known: BTreeMap<(&str, &str, &str), Known> = BTreeMap::new();
     for now in journals {
-        let of = known.entry((&now.group, &now.cluster)).or_default();
+        let of = known.entry(cluster_of(now)).or_default();
         for entry in now.log.iter().filter(|entry| entry.id.index <= now.kept) {
             of.entries.entry(entry.id.index).or_insert((*entry, &now.member));
         }
     }
     // Masters that were watched from within belong to the one cluster there is, if there is one.
-    if let Some(mut only) = known.first_entry().filter(|_| journals.iter().all(|j| j.cluster == journals[0].cluster)) {
+    let one = journals.iter().all(|journal| cluster_of(journal) == cluster_of(&journals[0]));
+    if let Some(mut only) = known.first_entry().filter(|_| one) {
         for master in record.masters.iter().filter(|master| master.role != Role::Down) {
             for entry in master.log.iter().filter(|entry| entry.id.index <= master.committed) {
                 only.get_mut().entries.entry(entry.id.index).or_insert((*entry, &master.name));
@@ -110,7 +111,7 @@ fn prefixes(record: &RunRecord, journals: &[JournalSeen], finding: &mut Finding)
         }
     }
     for now in journals.iter().filter(|journal| journal.serving) {
-        let Some(of) = known.get_mut(&(now.group.as_str(), now.cluster.as_str())) else { continue };
+        let Some(of) = known.get_mut(&cluster_of(now)) else { continue };
         finding.check(not_a_prefix(now, of).map(|(index, detail)| Violation::RestoredOutsideLog {
             home: now.home.clone(),
             member: now.member.clone(),
@@ -119,6 +120,12 @@ fn prefixes(record: &RunRecord, journals: &[JournalSeen], finding: &mut Finding)
             at: now.at,
         }));
     }
+}
+
+/// Whose log it is: group and cluster. Where nothing lasts and no id tells clusters apart, each home may be another one.
+fn cluster_of(journal: &JournalSeen) -> (&str, &str, &str) {
+    let home = if journal.volatile && journal.cluster.is_empty() { journal.home.as_str() } else { "" };
+    (&journal.group, &journal.cluster, home)
 }
 
 /// Where a home's log or state is not what was decided.
@@ -235,6 +242,9 @@ mod tests {
             |t, home: &str, applied, hash| JournalSeen { state: Some((applied, hash)), ..journal(t, home, 2, 9) };
         assert_eq!(names(vec![state(1, "d1", 5, 7), state(2, "d2", 5, 7), state(3, "d3", 4, 6)]), [""; 0]);
         assert_eq!(names(vec![state(1, "d1", 5, 7), state(2, "d2", 5, 8)]), ["RestoredOutsideLog"]);
+        let fresh = |t, home, hash| JournalSeen { volatile: true, cluster: String::new(), ..state(t, home, 5, hash) };
+        assert_eq!(names(vec![fresh(1, "pod u1", 7), fresh(2, "pod u2", 8)]), [""; 0], "nothing lasts");
+        assert_eq!(names(vec![fresh(1, "pod u1", 7), fresh(2, "pod u1", 8)]), ["RestoredOutsideLog"]);
         let seen = MasterObservation { applied: 5, state_hash: Some(8), ..master(1, 1, 2) };
         let watched = RunRecord { masters: vec![seen], ..record(vec![state(2, "d2", 5, 7)]) };
         assert_eq!(check(&watched).violations.len(), 1, "held against the masters too");
