@@ -133,6 +133,7 @@ fn link(lab: &Lab, scenario: &Scenario, members: &[Member]) {
         for from in members.iter().filter(|m| matches(&rule.from, m)) {
             for to in members.iter().filter(|m| m.host != from.host && matches(&rule.to, m)) {
                 lab.world.set_link(from.host, to.host, Some(own));
+                lab.world.set_link(to.host, from.host, Some(own));
             }
         }
     }

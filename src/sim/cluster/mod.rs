@@ -127,6 +127,22 @@ impl Cluster {
         lab.world.set_address(member.host, member.ip);
     }
 
+    /// Deletes the member's pod as a user would. Gives whether there was one.
+    pub fn delete_pod(&self, index: usize) -> bool {
+        let member = &self.members[index];
+        match (&self.kubernetes, &member.pod) {
+            (Some(kubernetes), Some(pod)) => kubernetes.delete_pod(pod),
+            _ => false,
+        }
+    }
+
+    /// The kernel kills the member's program at its memory limit. Gives whether there was one to kill.
+    pub fn out_of_memory(&mut self, lab: &Lab, index: usize) -> bool {
+        let member = &self.members[index];
+        let (Some(kubernetes), Some(container)) = (&self.kubernetes, &member.container) else { return false };
+        member.running() && kubernetes.out_of_memory(container) && self.kill(lab, index)
+    }
+
     /// SIGKILL, for those who use the member's mount as well. Gives whether there was something to kill.
     pub fn kill(&mut self, lab: &Lab, index: usize) -> bool {
         let member = &mut self.members[index];

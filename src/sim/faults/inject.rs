@@ -54,6 +54,14 @@ impl Faults {
                 let hit = members.iter().filter(|&&m| cluster.power_loss(lab, m)).count();
                 ("hosts without power", Effect::Counted(hit as u64), restarts(lab, &members, stop.restart_after))
             }
+            Fault::DeletePod(_) => {
+                let deleted = members.iter().filter(|&&m| cluster.delete_pod(m)).count();
+                ("pods deleted", Effect::Counted(deleted as u64), Vec::new())
+            }
+            Fault::OutOfMemory(_) => {
+                let hit = members.iter().filter(|&&m| cluster.out_of_memory(lab, m)).count();
+                ("processes killed", Effect::Counted(hit as u64), Vec::new())
+            }
             Fault::Terminate(stop) => terminate(lab, cluster, &members, stop),
             Fault::Freeze(_) => {
                 let frozen: Vec<usize> = members.iter().copied().filter(|&m| cluster.freeze(lab, m)).collect();

@@ -111,5 +111,7 @@ pub async fn serve(
         }
     };
     select2(serve, signal::terminated()).await;
+    // libfuse unmounts on its way out; a fuse that is killed leaves its mount behind.
+    launch.machine.unmount_fuse(target);
     Ok(())
 }

@@ -33,7 +33,9 @@ use crate::kube::csi::mount::MountError;
 use crate::kube::fluid;
 use crate::kube::fluid::operation::OperationConfig;
 use crate::kube::fluid::runtime::RuntimeConfig;
+use crate::kube::clock;
 use crate::kube::kind::{Kinds, ObjectKey};
+use crate::kube::store::{DeleteOptions, Selection};
 use crate::kube::kubelet::config::KubeletConfig;
 use crate::kube::volume::cloud::{CloudTimes, MemoryCloud};
 use crate::rt::chan::watch;
@@ -332,6 +334,22 @@ impl Kubernetes {
             self.taken.push((handle, name, lab.now(), forced));
         }
         self.shown = kept;
+    }
+
+    /// Deletes the pod object of that uid with its grace. Gives whether there was one that was not going already.
+    pub fn delete_pod(&self, uid: &str) -> bool {
+        self.server.with_store(|store| {
+            let Some(pods) = store.kinds().by_word("pods") else { return false };
+            let everything = Selection::default();
+            let found = store.list(pods, &everything).find(|pod| pod.uid() == uid && !pod.is_deleting());
+            let found = found.map(|pod| pod.key.clone());
+            found.is_some_and(|key| store.delete(pods, &key, &DeleteOptions::default(), clock::now()).is_ok())
+        })
+    }
+
+    /// Notes that a container is killed for want of memory. Gives whether there is such a container.
+    pub fn out_of_memory(&self, container: &str) -> bool {
+        self.nodes.iter().any(|node| node.machine.out_of_memory(container))
     }
 
     /// Whether upstream takes a volume from the node by force: it is out of service, or has not been well for six minutes.

@@ -52,6 +52,11 @@ pub enum Fault {
     ClockJump(ClockJump),
     /// End faults: `all`, or those of the given hosts. Restarts nothing.
     Heal(Targets),
+    /// Deletes the pods of members, as `kubectl delete pod` does; whoever made them makes new ones. Kubernetes only.
+    /// Effect: pods deleted.
+    DeletePod(Targets),
+    /// The kernel kills a member's program for want of memory. Kubernetes only. Effect: processes killed.
+    OutOfMemory(Targets),
 }
 
 /// A process or host that is stopped.
@@ -309,7 +314,7 @@ pub struct ClockJump {
 
 impl Fault {
     /// The keys of faults in a scenario file.
-    pub const NAMES: [&str; 18] = [
+    pub const NAMES: [&str; 20] = [
         "kill",
         "power_loss",
         "terminate",
@@ -328,6 +333,8 @@ impl Fault {
         "bit_rot",
         "clock_jump",
         "heal",
+        "delete_pod",
+        "out_of_memory",
     ];
 
     /// Its key in a scenario file.
@@ -351,6 +358,8 @@ impl Fault {
             Self::BitRot(_) => "bit_rot",
             Self::ClockJump(_) => "clock_jump",
             Self::Heal(_) => "heal",
+            Self::DeletePod(_) => "delete_pod",
+            Self::OutOfMemory(_) => "out_of_memory",
         }
     }
 
@@ -360,7 +369,7 @@ impl Fault {
             Self::Kill(stop) | Self::PowerLoss(stop) => &stop.target,
             Self::Terminate(stop) => &stop.target,
             Self::Freeze(pause) | Self::DiskStall(pause) => &pause.target,
-            Self::Thaw(target) | Self::Heal(target) => target,
+            Self::Thaw(target) | Self::Heal(target) | Self::DeletePod(target) | Self::OutOfMemory(target) => target,
             Self::Restart(restart) => &restart.target,
             Self::Partition(cut) | Self::Hold(cut) => &cut.from,
             Self::Degrade(links) => &links.from,
@@ -391,6 +400,8 @@ impl Fault {
             | Self::ResetConnections(_)
             | Self::BitRot(_)
             | Self::ClockJump(_)
+            | Self::DeletePod(_)
+            | Self::OutOfMemory(_)
             | Self::Heal(_) => None,
         }
     }

@@ -32,8 +32,8 @@ impl Step {
     pub const ACTIONS: [&str; 3] = ["wait", "run", "expect"];
 
     /// All keys, in the order in which they are documented.
-    pub const NAMES: [&str; 21] = {
-        let mut names = [""; 21];
+    pub const NAMES: [&str; 23] = {
+        let mut names = [""; 23];
         let mut i = 0;
         while i < names.len() {
             names[i] = if i < 3 { Self::ACTIONS[i] } else { Fault::NAMES[i - 3] };

@@ -163,17 +163,11 @@ impl Machine {
         self.bump();
     }
 
-    /// Kills a container for want of memory, as the kernel would. Gives its process.
-    pub fn out_of_memory(&self, pod: &str) -> Option<ProcessId> {
+    /// Notes that a container ends for want of memory. Gives whether it runs.
+    pub fn out_of_memory(&self, container: &str) -> bool {
         let mut state = lock(&self.state);
-        let container = state.containers.iter_mut().find(|c| c.runs() && c.spec.pod.name == pod)?;
-        container.oom = true;
-        container.process
-    }
-
-    /// Takes an image off the machine.
-    pub fn forget_images(&self) {
-        lock(&self.state).images.clear();
+        let found = state.containers.iter_mut().find(|c| c.runs() && c.record.id.0 == container);
+        found.map(|container| container.oom = true).is_some()
     }
 
     /// Where the path is, mounts followed.
@@ -206,6 +200,11 @@ impl Machine {
         let session = state.table.mount_fuse(target, server);
         state.doors.insert(session, door.of_session(session));
         session
+    }
+
+    /// A fuse server has ended in good order; a mount on which others stand stays.
+    pub fn unmount_fuse(&self, target: &str) {
+        let _ = lock(&self.state).table.unmount(target);
     }
 
     /// Whether the server of a fuse session lives.
