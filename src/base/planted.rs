@@ -24,6 +24,8 @@ pub enum Bug {
     RecoveryWithoutLock,
     /// A restarted kubelet does not look for containers that run already (K-01): one identity, two processes.
     KubeletForgetsContainers,
+    /// A worker pins a written block with its next heartbeat only.
+    LatePin,
     /// A leader serves although its journal was put back to an older state (E-06).
     JournalRollbackUnnoticed,
     /// A restarted kubelet takes a container's readiness over without comparing the container's id (K-15).
@@ -32,7 +34,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AckBeforeDurable,
         Self::StandbyReads,
         Self::RetryCacheForgets,
@@ -41,6 +43,7 @@ impl Bug {
         Self::RecoveryWithoutLock,
         Self::KubeletForgetsContainers,
         Self::InheritedReadiness,
+        Self::LatePin,
         Self::JournalRollbackUnnoticed,
     ];
 
@@ -55,6 +58,7 @@ impl Bug {
             Self::RecoveryWithoutLock => "recovery-without-lock",
             Self::KubeletForgetsContainers => "kubelet-forgets-containers",
             Self::InheritedReadiness => "inherited-readiness",
+            Self::LatePin => "late-pin",
             Self::JournalRollbackUnnoticed => "journal-rollback-unnoticed",
         }
     }

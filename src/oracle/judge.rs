@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::record::{Core, RunRecord};
 use super::verdict::Verdict;
 use super::violation::Violation;
-use super::{agreement, bytes, corruption, durability, leadership, linearizable, liveness, meta, once};
+use super::{agreement, bytes, corruption, durability, evicted, leadership, linearizable, liveness, meta, once};
 
 /// What one oracle found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub const ORACLES: &[Oracle] = &[
     oracle("S4", "one leader acknowledges in a term", true, leadership::check),
     oracle("S5", "logs and states agree", false, agreement::check),
     oracle("S7", "a read gives the bytes of one legal version", false, bytes::check),
+    oracle("S9", "what has no other copy is not evicted", false, evicted::check),
     oracle("S10", "corruption is never served", false, corruption::check),
     oracle("L1", "a leader within the bound", false, liveness::leader),
     oracle("L2", "every operation ends", false, liveness::completion),
@@ -148,7 +149,7 @@ mod tests {
         let judgement = judge(&good());
         assert_eq!((judgement.verdict, judgement.violations), (Verdict::Pass, vec![]));
         let idle: Vec<&str> = judgement.oracles.iter().filter(|o| o.checks == 0).map(|o| o.id.as_str()).collect();
-        assert_eq!(idle, ["S2", "S5", "S7", "S10", "L1", "L2", "M1", "M2"]);
+        assert_eq!(idle, ["S2", "S5", "S7", "S9", "S10", "L1", "L2", "M1", "M2"]);
     }
 
     #[test]

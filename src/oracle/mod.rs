@@ -9,6 +9,7 @@
 //! | S4 one leader acknowledges in a term, terms grow, deposed leaders are fenced | Raft figure 3.2; RATIS-2154 | [`leadership`] |
 //! | S5 logs agree, equal state at equal index, committed stays | Raft figure 3.2; Alluxio PR 8310, RATIS-2245 | [`agreement`] |
 //! | S7 a read gives the bytes of one legal version, in time | Alluxio issue 9151; JuiceFS PR 6192 | [`bytes`] |
+//! | S9 what has no other copy is not evicted | Alluxio PR 9174 | [`evicted`] |
 //! | S10 corruption is detected or repaired, never served | JuiceFS issue 5981 | [`corruption`] |
 //! | L1 a leader within the bound, L2 operations end, L5 no deadlock | Alluxio issue 16725, PR 16042 | [`liveness`] |
 //! | M1 the same seed, the same trace; M2 every fault acts | FoundationDB's and TigerBeetle's simulators | [`meta`] |
@@ -17,6 +18,7 @@ pub mod agreement;
 pub mod bytes;
 pub mod corruption;
 pub mod durability;
+pub mod evicted;
 pub mod facts;
 pub mod history;
 pub mod judge;

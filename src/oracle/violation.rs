@@ -61,6 +61,8 @@ pub enum Violation {
     },
     /// S7: a read gave whole bytes of a content that the file never had, or not then.
     WrongVersion { read: Box<Operation>, got: Content, legal: Vec<Content> },
+    /// S9: a worker dropped the only copy of what was acknowledged.
+    EvictedUnpersisted { worker: String, block: BlockId, path: String, at: SimTime },
     /// S10: bytes that the checksum condemns were handed out.
     CorruptionServed { worker: String, block: BlockId, times: u64, at: SimTime },
     /// L1: nobody leads although a majority is well.
@@ -89,7 +91,7 @@ pub enum Violation {
 
 impl Violation {
     /// The names of all variants, as scenarios declare them.
-    pub const NAMES: [&str; 30] = [
+    pub const NAMES: [&str; 31] = [
         "LostAckedWrite",
         "LostAckedBytes",
         "NotLinearizable",
@@ -108,6 +110,7 @@ impl Violation {
         "CommittedLost",
         "WrongBytes",
         "WrongVersion",
+        "EvictedUnpersisted",
         "CorruptionServed",
         "NoLeader",
         "OperationStuck",
@@ -143,6 +146,7 @@ impl Violation {
             Self::CommittedLost { .. } => "CommittedLost",
             Self::WrongBytes { .. } => "WrongBytes",
             Self::WrongVersion { .. } => "WrongVersion",
+            Self::EvictedUnpersisted { .. } => "EvictedUnpersisted",
             Self::CorruptionServed { .. } => "CorruptionServed",
             Self::NoLeader { .. } => "NoLeader",
             Self::OperationStuck { .. } => "OperationStuck",
@@ -254,6 +258,11 @@ impl Violation {
                 legal.iter().try_for_each(|c| write!(f, " version {} of {}", c.version, c.key))?;
                 f.write_str(if legal.is_empty() { " none" } else { "" })
             }
+            Self::EvictedUnpersisted { worker, block, path, at } => write!(
+                f,
+                "{worker} dropped block {} of {path}, which no other worker and no under-store has (seen at {at:.3} s)",
+                block.sequence()
+            ),
             Self::CorruptionServed { worker, block, times, at } => write!(
                 f,
                 "{worker} answered {times} reads from block {} of inode {} while its bytes were bad (seen at {at:.3} s)",
