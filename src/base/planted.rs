@@ -24,6 +24,8 @@ pub enum Bug {
     RecoveryWithoutLock,
     /// A restarted kubelet does not look for containers that run already (K-01): one identity, two processes.
     KubeletForgetsContainers,
+    /// A worker pins a written block with its next heartbeat only.
+    LatePin,
     /// A leader serves although its journal was put back to an older state (E-06).
     JournalRollbackUnnoticed,
     /// A restarted kubelet takes a container's readiness over without comparing the container's id (K-15).
@@ -58,7 +60,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::AckBeforeDurable,
         Self::StandbyReads,
         Self::RetryCacheForgets,
@@ -80,6 +82,7 @@ impl Bug {
         Self::RuntimeNotAskedAgain,
         Self::KeysInLog,
         Self::ListingNotRevalidated,
+        Self::LatePin,
         Self::JournalRollbackUnnoticed,
     ];
 
@@ -107,6 +110,7 @@ impl Bug {
             Self::RuntimeNotAskedAgain => "runtime-not-asked-again",
             Self::KeysInLog => "keys-in-log",
             Self::ListingNotRevalidated => "listing-not-revalidated",
+            Self::LatePin => "late-pin",
             Self::JournalRollbackUnnoticed => "journal-rollback-unnoticed",
         }
     }

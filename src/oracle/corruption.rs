@@ -44,8 +44,13 @@ mod tests {
         ];
         for (health, served_while_bad, checks, violations) in cases {
             let block = BlockObservation { block: BlockId::new(InodeId(1), 0), length: 9, health, served_while_bad };
-            let seen =
-                |t| WorkerObservation { at: at(t), host: HostId(1), name: "w".into(), blocks: vec![block.clone()] };
+            let seen = |t| WorkerObservation {
+                at: at(t),
+                host: HostId(1),
+                name: "w".into(),
+                storage: 0,
+                blocks: vec![block.clone()],
+            };
             let finding = check(&RunRecord { workers: vec![seen(1), seen(2)], ..RunRecord::default() });
             assert_eq!(finding.violations.len(), violations, "{health:?} {served_while_bad}: named once");
             assert_eq!(finding.checks > 0, checks > 0);

@@ -9,7 +9,7 @@ use super::record::{Core, RunRecord};
 use super::verdict::Verdict;
 use super::violation::Violation;
 use super::{
-    agreement, bytes, converge, corruption, durability, identity, leadership, linearizable, liveness, meta, once,
+    agreement, bytes, converge, corruption, durability, evicted, identity, leadership, linearizable, liveness, meta, once,
     restore, rows, secrets,
 };
 
@@ -53,6 +53,7 @@ pub const ORACLES: &[Oracle] = &[
     oracle("S5", "logs and states agree", false, agreement::check),
     oracle("S6", "what is restored is a prefix of the log", false, restore::check),
     oracle("S7", "a read gives the bytes of one legal version", false, bytes::check),
+    oracle("S9", "what has no other copy is not evicted", false, evicted::check),
     oracle("S10", "corruption is never served", false, corruption::check),
     oracle("S11", "one pod one process, one writer a disk", false, identity::check),
     oracle("S12", "rows tell the truth in time", false, rows::check),
@@ -157,7 +158,7 @@ mod tests {
         let judgement = judge(&good());
         assert_eq!((judgement.verdict, judgement.violations), (Verdict::Pass, vec![]));
         let idle: Vec<&str> = judgement.oracles.iter().filter(|o| o.checks == 0).map(|o| o.id.as_str()).collect();
-        assert_eq!(idle, ["S2", "S5", "S6", "S7", "S10", "S11", "S12", "S13", "L1", "L2", "L3", "L6", "M1", "M2"]);
+        assert_eq!(idle, ["S2", "S5", "S6", "S7", "S9", "S10", "S11", "S12", "S13", "L1", "L2", "L3", "L6", "M1", "M2"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | S5 logs agree, equal state at equal index, committed stays | Raft figure 3.2; Alluxio PR 8310, RATIS-2245 | [`agreement`] |
 //! | S6 what is restored equals a prefix of the log, no epoch moves back unnoticed | etcd issue 10166; Fluid issue 3283 | [`restore`] |
 //! | S7 a read gives the bytes of one legal version, in time | Alluxio issue 9151; JuiceFS PR 6192 | [`bytes`] |
+//! | S9 what has no other copy is not evicted | Alluxio PR 9174 | [`evicted`] |
 //! | S10 corruption is detected or repaired, never served | JuiceFS issue 5981 | [`corruption`] |
 //! | S11 one pod identity one process, one writer a disk, placement by the rules | Kubernetes issues 59848, 91299, 120328; its documentation of scheduling | [`identity`], [`placed`] |
 //! | S12 rows tell the truth within the reconcile interval | Fluid issues 2389, 1322; Kubernetes issue 141473 | [`rows`] |
@@ -24,6 +25,7 @@ pub mod cluster;
 pub mod converge;
 pub mod corruption;
 pub mod durability;
+pub mod evicted;
 pub mod facts;
 pub mod history;
 pub mod identity;

@@ -97,6 +97,8 @@ pub struct WorkerObservation {
     pub host: HostId,
     /// What people call it; the same text as `worker` of a wrong read.
     pub name: String,
+    /// Counts the lives of its disk.
+    pub storage: u32,
     /// Its blocks, by id.
     pub blocks: Vec<BlockObservation>,
 }

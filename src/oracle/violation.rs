@@ -63,6 +63,8 @@ pub enum Violation {
     },
     /// S7: a read gave whole bytes of a content that the file never had, or not then.
     WrongVersion { read: Box<Operation>, got: Content, legal: Vec<Content> },
+    /// S9: a worker dropped the only copy of what was acknowledged.
+    EvictedUnpersisted { worker: String, block: BlockId, path: String, at: SimTime },
     /// S10: bytes that the checksum condemns were handed out.
     CorruptionServed { worker: String, block: BlockId, times: u64, at: SimTime },
     /// S6: a master works with a home of metadata that holds less than it did, and says nothing.
@@ -117,7 +119,7 @@ pub enum Violation {
 
 impl Violation {
     /// The names of all variants, as scenarios declare them.
-    pub const NAMES: [&str; 43] = [
+    pub const NAMES: [&str; 44] = [
         "LostAckedWrite",
         "LostAckedBytes",
         "NotLinearizable",
@@ -136,6 +138,7 @@ impl Violation {
         "CommittedLost",
         "WrongBytes",
         "WrongVersion",
+        "EvictedUnpersisted",
         "CorruptionServed",
         "EpochWentBack",
         "RestoredOutsideLog",
@@ -184,6 +187,7 @@ impl Violation {
             Self::CommittedLost { .. } => "CommittedLost",
             Self::WrongBytes { .. } => "WrongBytes",
             Self::WrongVersion { .. } => "WrongVersion",
+            Self::EvictedUnpersisted { .. } => "EvictedUnpersisted",
             Self::CorruptionServed { .. } => "CorruptionServed",
             Self::EpochWentBack { .. } => "EpochWentBack",
             Self::RestoredOutsideLog { .. } => "RestoredOutsideLog",

@@ -10,13 +10,13 @@ use stormglass::base::planted::{Bug, plant};
 use stormglass::base::{Content, HostId, ProcessId, Secret, Seed, lock};
 use stormglass::rt::time::Duration;
 use stormglass::stack::client::{ClientOptions, FileSystemClient};
-use stormglass::stack::fuse::{Fuse, FuseOptions, NodeId};
+use stormglass::stack::fuse::{Errno, Fuse, FuseOptions, NodeId};
 use stormglass::stack::master::raft::Peer;
 use stormglass::stack::master::{Master, MasterConfig};
 use stormglass::stack::observe::Observer;
 use stormglass::stack::ufs::{Stores, WebOptions};
 use stormglass::stack::wire::master::Change;
-use stormglass::stack::wire::{FsError, Medium, MountOptions, WorkerAddress};
+use stormglass::stack::wire::{FsError, Medium, MountOptions, WorkerAddress, WriteType};
 use stormglass::stack::worker::Worker;
 use stormglass::stack::worker::config::{Tuning, WorkerConfig};
 use stormglass::stack::worker::store::LevelConfig;
@@ -24,7 +24,8 @@ use stormglass::stack::worker::store::plan::Level;
 use stormglass::world::disk::{DiskConfig, DiskId};
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
-use stormglass::world::s3::{Bucket, S3Server};
+use stormglass::world::s3::{Bucket, S3Faults, S3Server};
+use stormglass::world::web::Ratio;
 
 const ID: &str = "AN-ACCESS-KEY-ID";
 const KEY: &str = "a-secret-access-key";
@@ -44,6 +45,11 @@ struct Jindo {
 
 impl Jindo {
     fn new(seed: u64) -> Self {
+        Self::sized(seed, 64 << 20)
+    }
+
+    /// With a cache of `quota` bytes.
+    fn sized(seed: u64, quota: u64) -> Self {
         let lab = Lab::new(Seed(seed), Glass::plain(Seed(seed)));
         let host = |name: &str, last| lab.world.add_host(name, Ipv4Addr::new(10, 0, 0, last));
         let (master, worker) = (host("demo-jindofs-master-0", 1), host("worker", 2));
@@ -62,7 +68,7 @@ impl Jindo {
         let mut jindo =
             Self { lab, store, master, worker, client, disk, observer: Arc::default(), running: None, moves: 0 };
         jindo.start_master();
-        jindo.start_worker();
+        jindo.start_worker(quota);
         jindo
     }
 
@@ -78,8 +84,8 @@ impl Jindo {
         self.running = Some(self.lab.world.start(self.master, "master", Box::pin(program)).unwrap());
     }
 
-    fn start_worker(&self) {
-        let level = Level { medium: Medium::Mem, high_permille: 990, low_permille: 990, quotas: vec![64 << 20] };
+    fn start_worker(&self, quota: u64) {
+        let level = Level { medium: Medium::Mem, high_permille: 990, low_permille: 990, quotas: vec![quota] };
         let config = WorkerConfig {
             address: WorkerAddress("worker:6101".into()),
             listen: SocketAddr::from(([0, 0, 0, 0], 6101)),
@@ -124,11 +130,19 @@ impl Jindo {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
+        self.fuse_with(WriteType::default(), f)
+    }
+
+    fn fuse_with<T, F>(&self, write_type: WriteType, f: impl FnOnce(Fuse) -> F + Send + 'static) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
         let out = Arc::new(Mutex::new(None));
         let result = out.clone();
         let program = async move {
             let client = FileSystemClient::new(ClientOptions::new(vec![MASTER.into()]));
-            let options = FuseOptions { block_size: 1 << 20, ..FuseOptions::default() };
+            let options = FuseOptions { block_size: 1 << 20, write_type, ..FuseOptions::default() };
             let got = f(Fuse::new(Arc::new(client), Arc::new(Stores::new(WebOptions::default())), options)).await;
             *lock(&result) = Some(got);
         };
@@ -290,4 +304,167 @@ fn planted_a_master_that_trusts_its_old_journal_forgets_what_it_acknowledged() {
     let (stat, outdated, _) = put_back(5);
     assert_eq!(stat, Err(FsError::NotFound("/sub2".into())));
     assert!(!outdated);
+}
+
+/// A writable mount of this write type.
+fn writable(write: &str) -> Change {
+    let Change::Mount { path, url, mut options, .. } = mount(KEY) else { unreachable!("a mount") };
+    options.options.insert(MountOptions::WRITE_TYPE[0].to_owned(), write.to_owned());
+    Change::Mount { path, url, read_only: false, options }
+}
+
+impl Jindo {
+    /// Serves, with such a mount.
+    fn writing(seed: u64, quota: u64, write: &'static str) -> Self {
+        let jindo = Self::sized(seed, quota);
+        jindo.until_it_serves();
+        jindo.run_for(Duration::from_secs(10));
+        jindo.fuse(move |fuse| async move {
+            let client = fuse.client();
+            client.change(writable(write), client.deadline()).await.answer().unwrap();
+            fuse.readdir(NodeId::ROOT).await.unwrap();
+        });
+        jindo
+    }
+
+    /// Length of an object and whether its bytes are those that were written as `name`.
+    fn object(&self, key: &str, name: &str) -> Option<(u64, bool)> {
+        self.store.with_bucket("data", |bucket| {
+            let object = bucket.get(key)?;
+            let bytes = object.bytes.range(0, object.length);
+            Some((object.length, Content::of(name, 1).first_difference(0, &bytes).is_none()))
+        })
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.store.with_bucket("data", |bucket| bucket.iter().map(|(key, _)| key.to_owned()).collect())
+    }
+}
+
+/// Writes a file of its own content; the answer of closing it.
+async fn put(fuse: &Fuse, name: &str, length: usize) -> Result<(), Errno> {
+    let (_, open) = fuse.create(NodeId::ROOT, name).await?;
+    let bytes = Content::of(name, 1).bytes(0, length);
+    for (at, piece) in bytes.chunks(100_000).enumerate() {
+        fuse.write(open.handle, at as u64 * 100_000, piece).await?;
+    }
+    let closed = fuse.flush(open.handle).await;
+    let _ = fuse.release(open.handle).await;
+    closed
+}
+
+async fn get(fuse: &Fuse, path: &str, length: usize) -> Result<bytes::Bytes, Errno> {
+    let open = fuse.open(fuse.node(path)?, libc::O_RDONLY).await?;
+    fuse.read(open.handle, 0, length as u64).await
+}
+
+#[test]
+fn asynchronous_writes_reach_the_bucket_after_the_close() {
+    let jindo = Jindo::writing(11, 64 << 20, "ASYNC_THROUGH");
+    jindo.store.set_faults(S3Faults { errors: Ratio { num: 1, den: 1 }, ..S3Faults::default() });
+    let closed = jindo.fuse(|fuse| async move { put(&fuse, "new", 2_500_000).await });
+    assert_eq!((closed, jindo.object("d/new", "new")), (Ok(()), None), "the store is away");
+    jindo.run_for(Duration::from_secs(20));
+    jindo.store.set_faults(S3Faults::default());
+    jindo.run_for(Duration::from_secs(60));
+    assert_eq!(jindo.object("d/new", "new"), Some((2_500_000, true)));
+    assert_eq!(jindo.keys(), ["d/a.bin", "d/new", "d/sub/b.bin"], "nothing is left of the temporary file");
+    let info = jindo.fuse(|fuse| async move { fuse.client().stat("/new", fuse.client().deadline()).await.unwrap() });
+    assert_eq!(info.ufs.unwrap().url, "oss://data/d/new");
+}
+
+#[test]
+fn synchronous_writes_are_in_the_bucket_when_they_are_closed() {
+    for (write, write_type) in [("CACHE_THROUGH", WriteType::CacheThrough), ("THROUGH", WriteType::Through)] {
+        let jindo = Jindo::writing(12, 64 << 20, write);
+        let store = jindo.store.clone();
+        let there = jindo.fuse_with(write_type, move |fuse| async move {
+            put(&fuse, "new", 1_500_000).await.unwrap();
+            store.with_bucket("data", |bucket| bucket.get("d/new").map(|object| object.length))
+        });
+        assert_eq!((there, jindo.object("d/new", "new")), (Some(1_500_000), Some((1_500_000, true))));
+        jindo.run_for(Duration::from_secs(20));
+        let before = jindo.store.counters().object_bytes;
+        let bytes = jindo.fuse(|fuse| async move { get(&fuse, "/new", 1_500_000).await.unwrap() });
+        assert_eq!((bytes.len(), Content::of("new", 1).first_difference(0, &bytes)), (1_500_000, None));
+        let read = jindo.store.counters().object_bytes - before;
+        assert_eq!(read, if write_type == WriteType::Through { 1_500_000 } else { 0 }, "{write}");
+    }
+}
+
+#[test]
+fn what_must_be_cached_never_reaches_the_bucket() {
+    let jindo = Jindo::writing(13, 64 << 20, "MUST_CACHE");
+    jindo.fuse_with(WriteType::CacheThrough, |fuse| async move { put(&fuse, "new", 100_000).await.unwrap() });
+    jindo.run_for(Duration::from_secs(60));
+    assert_eq!(jindo.keys(), ["d/a.bin", "d/sub/b.bin"]);
+}
+
+#[test]
+fn removing_and_renaming_go_through() {
+    let jindo = Jindo::writing(14, 64 << 20, "ASYNC_THROUGH");
+    jindo.fuse(|fuse| async move { put(&fuse, "one", 10_000).await.unwrap() });
+    jindo.run_for(Duration::from_secs(10));
+    jindo.fuse(|fuse| async move {
+        let root = NodeId::ROOT;
+        fuse.rename((root, "one"), (root, "two")).await.unwrap();
+        // Not in the bucket yet, and removed or renamed before it is.
+        put(&fuse, "gone", 10_000).await.unwrap();
+        fuse.unlink(root, "gone").await.unwrap();
+        put(&fuse, "early", 10_000).await.unwrap();
+        fuse.rename((root, "early"), (root, "late")).await.unwrap();
+        fuse.rename((root, "sub"), (root, "moved")).await.unwrap();
+        assert_eq!(get(&fuse, "/two", 10_000).await.unwrap().len(), 10_000);
+        let moved = fuse.node("/moved").unwrap();
+        assert_eq!(fuse.readdir(moved).await.unwrap().len(), 1);
+        assert_eq!(get(&fuse, "/moved/b.bin", 70_000).await.unwrap().len(), 70_000);
+    });
+    jindo.run_for(Duration::from_secs(20));
+    assert_eq!(jindo.keys(), ["d/a.bin", "d/late", "d/moved/b.bin", "d/two"]);
+    assert_eq!(
+        (jindo.object("d/two", "one"), jindo.object("d/late", "early")),
+        (Some((10_000, true)), Some((10_000, true)))
+    );
+    jindo.fuse(|fuse| async move {
+        let moved = fuse.node("/moved").unwrap();
+        assert_eq!(fuse.rmdir(NodeId::ROOT, "moved").await, Err(Errno::ENOTEMPTY));
+        fuse.unlink(moved, "b.bin").await.unwrap();
+        fuse.rmdir(NodeId::ROOT, "moved").await.unwrap();
+        fuse.unlink(NodeId::ROOT, "a.bin").await.unwrap();
+    });
+    assert_eq!(jindo.keys(), ["d/late", "d/two"]);
+}
+
+#[test]
+fn a_master_that_starts_again_goes_on_with_what_is_not_persisted() {
+    let mut jindo = Jindo::writing(15, 64 << 20, "ASYNC_THROUGH");
+    jindo.store.set_faults(S3Faults { throttle: Ratio { num: 1, den: 1 }, ..S3Faults::default() });
+    jindo.fuse(|fuse| async move { put(&fuse, "new", 2_500_000).await.unwrap() });
+    jindo.restart_master(|_| ());
+    jindo.until_it_serves();
+    jindo.store.set_faults(S3Faults::default());
+    jindo.run_for(Duration::from_secs(60));
+    assert_eq!(jindo.object("d/new", "new"), Some((2_500_000, true)));
+}
+
+/// Two files that do not fit together, one after the other and none of them persisted: what becomes of the first one.
+fn crowded(seed: u64) -> (Result<(), Errno>, Result<usize, Errno>) {
+    let jindo = Jindo::writing(seed, 4 << 20, "ASYNC_THROUGH");
+    jindo.store.set_faults(S3Faults { errors: Ratio { num: 1, den: 1 }, ..S3Faults::default() });
+    jindo.fuse(|fuse| async move {
+        put(&fuse, "first", 2 << 20).await.unwrap();
+        let second = put(&fuse, "second", 3 << 20).await;
+        (second, get(&fuse, "/first", 2 << 20).await.map(|bytes| bytes.len()))
+    })
+}
+
+#[test]
+fn what_is_not_persisted_is_not_evicted() {
+    assert_eq!(crowded(16), (Err(Errno::ENOSPC), Ok(2 << 20)));
+}
+
+#[test]
+fn planted_a_pin_that_comes_late_loses_what_was_acknowledged() {
+    let _bug = plant(&[Bug::LatePin]).unwrap();
+    assert_eq!(crowded(16), (Ok(()), Err(Errno::EIO)));
 }

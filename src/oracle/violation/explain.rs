@@ -72,6 +72,11 @@ impl Violation {
                 legal.iter().try_for_each(|c| write!(f, " version {} of {}", c.version, c.key))?;
                 f.write_str(if legal.is_empty() { " none" } else { "" })
             }
+            Self::EvictedUnpersisted { worker, block, path, at } => write!(
+                f,
+                "{worker} dropped block {} of {path}, which no other worker and no under-store has (seen at {at:.3} s)",
+                block.sequence()
+            ),
             Self::CorruptionServed { worker, block, times, at } => write!(
                 f,
                 "{worker} answered {times} reads from block {} of inode {} while its bytes were bad (seen at {at:.3} s)",

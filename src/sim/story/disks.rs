@@ -64,6 +64,7 @@ impl Story<'_> {
                 at: self.now(),
                 host: member.host,
                 name: member.plan.name.clone(),
+                storage: member.storage,
                 blocks: block_files(&self.lab, &self.cluster, index).into_iter().map(block).collect(),
             }
         };
@@ -101,6 +102,7 @@ mod tests {
             at: SimTime::from_secs(secs),
             host: HostId(1),
             name: "w".into(),
+            storage: 0,
             blocks: blocks
                 .iter()
                 .map(|&(n, health)| BlockObservation { block: block(n), length: 9, health, served_while_bad: 0 })

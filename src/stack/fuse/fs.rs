@@ -18,11 +18,15 @@ use super::workers::Workers;
 use super::writer::Writer;
 use crate::base::lock;
 use crate::base::planted::{Bug, planted};
-use crate::rt::time::{Duration, Instant};
+use crate::rt::time::{Duration, Instant, sleep};
 use crate::stack::client::FileSystemClient;
+use crate::stack::ufs::bucket::Scheme;
 use crate::stack::ufs::{Mounted, UnderStore};
-use crate::stack::wire::FileInfo;
 use crate::stack::wire::master::{Change, MasterAnswer};
+use crate::stack::wire::{FileInfo, FsError, InodeId, MountInfo, WriteType};
+
+/// How often a closing writer looks whether its file is stored.
+const STORED_POLL: Duration = Duration::from_millis(200);
 
 /// How one mount behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,9 @@ pub struct FuseOptions {
     pub handles_max: usize,
     /// How long a list of workers is used. Alluxio: 2 min.
     pub worker_refresh: Duration,
+    /// Whether closing a file below a writable mount waits for its under-store. The mount's own write type says whether the
+    /// file gets there at all.
+    pub write_type: WriteType,
     /// Time-outs of reads and writes.
     pub times: DataTimes,
 }
@@ -55,6 +62,7 @@ impl Default for FuseOptions {
             nodes_max: 100_000,
             handles_max: 4096,
             worker_refresh: Duration::from_secs(120),
+            write_type: WriteType::default(),
             times: DataTimes::default(),
         }
     }
@@ -385,7 +393,36 @@ impl Fuse {
         let Open::Write(writer) = open else { return Ok(()) };
         let paths = [writer.path.as_str()];
         let _forget = Forget::new(&self.attrs, &paths);
-        writer.complete(&self.data, self.deadline()).await.map(drop)
+        let info = writer.complete(&self.data, self.deadline()).await?;
+        if self.options.write_type.waits() {
+            self.until_stored(&writer.path, info.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a file is in its under-store, if its mount says that it gets there.
+    async fn until_stored(&self, path: &str, file: InodeId) -> Result<(), Errno> {
+        let deadline = self.deadline();
+        let inside =
+            |mount: &MountInfo| format!("{path}/").starts_with(&format!("{}/", mount.path.trim_end_matches('/')));
+        let mounts = self.data.client.mounts(false, deadline).await?;
+        let mount = mounts.into_iter().filter(inside).max_by_key(|mount| mount.path.len());
+        let gets_there = |mount: &MountInfo| {
+            let write = mount.options.write_type();
+            !mount.read_only && Scheme::of(&mount.url).is_some() && write != WriteType::MustCache
+        };
+        if !mount.is_some_and(|mount| gets_there(&mount)) {
+            return Ok(());
+        }
+        while Instant::now() < deadline {
+            match self.data.client.stat(path, deadline).await {
+                Ok(info) if info.id == file && info.ufs.is_none() => sleep(STORED_POLL).await,
+                // Stored, or removed or renamed meanwhile.
+                Ok(_) | Err(FsError::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Errno::EIO)
     }
 
     /// `rmdir` if `dir`, else `unlink`. As the kernel does, looks first what it is.

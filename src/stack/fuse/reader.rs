@@ -51,6 +51,8 @@ pub struct Piece {
 pub(super) struct Reader {
     path: String,
     pub info: FileInfo,
+    /// A file that was written here may get a copy in its under-store while it is open.
+    ufs: Mutex<Option<UfsRef>>,
     blocks: Mutex<Vec<BlockInfo>>,
 }
 
@@ -81,7 +83,8 @@ impl Reader {
         if known != info.length || blocks.iter().any(|block| block.length == 0) {
             return Err(FsError::Io(format!("{path} has {} bytes and blocks for {known}", info.length)));
         }
-        Ok(Self { path, info, blocks: Mutex::new(blocks) })
+        let ufs = Mutex::new(info.ufs.clone());
+        Ok(Self { path, info, ufs, blocks: Mutex::new(blocks) })
     }
 
     /// The bytes at `offset`, at most `size`: fewer only at the end of the file.
@@ -130,7 +133,8 @@ impl Reader {
                 Ok(found) => return Ok(found),
                 Err(error) => error,
             };
-            if let Some(ufs) = &self.info.ufs {
+            let ufs = lock(&self.ufs).clone();
+            if let Some(ufs) = &ufs {
                 match self.read_stored(data, part, ufs, deadline).await {
                     Ok(found) => return Ok(found),
                     Err(error) => last = error,
@@ -189,6 +193,7 @@ impl Reader {
         match data.client.blocks(&self.path, give_up).await {
             Ok((info, blocks)) if info.id == self.info.id && info.version == self.info.version => {
                 *lock(&self.blocks) = blocks;
+                *lock(&self.ufs) = info.ufs;
                 true
             }
             Err(error) if error.retryable() => true,

@@ -4,7 +4,7 @@
 //! is listed by one request at a time; the others wait and find it loaded.
 
 use super::service::Service;
-use super::state::{Command, UfsEntry, UfsListing, Unloaded};
+use super::state::{Command, PERSISTENCE_DIR, UfsEntry, UfsListing, Unloaded};
 use super::term::Term;
 use crate::rt::time::timeout;
 use crate::stack::ufs;
@@ -45,7 +45,8 @@ impl Service {
     }
 
     fn listing(&self, unloaded: Unloaded, found: Vec<ufs::UfsEntry>) -> FsResult<UfsListing> {
-        let entries = found.into_iter().map(|entry| {
+        let found = found.into_iter().filter(|entry| entry.name != PERSISTENCE_DIR);
+        let entries = found.map(|entry| {
             let ufs::UfsEntry { name, dir, length, fingerprint } = entry;
             let url = ufs::child_url(&unloaded.url, &name, dir)?;
             Ok(UfsEntry { name, dir, length, ufs: UfsRef { url, fingerprint }, mtime_ms: None })

@@ -10,12 +10,14 @@
 //! | `service` | answers requests |
 //! | `reads` | linearizable reads |
 //! | `loading` | directories from under-stores |
+//! | `persist` | files and changes to under-stores |
 //! | `term` | what a leader has for its term of office |
 //! | `workers` | the registry with clock, chance and state |
 //! | `report`, `screen` | operators' facts, and their screens |
 
 pub mod config;
 mod loading;
+mod persist;
 pub mod raft;
 mod reads;
 pub mod registry;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use openraft::ServerState;
 
 use super::config::MasterConfig;
+use super::persist;
 use super::raft::{LogStore, Machine, Network, Peers, Raft, Replica, TypeConfig, joining, machine::entry_id};
 use super::reads::confirm_once;
 use super::service::{Service, wall_ms};
@@ -219,7 +220,7 @@ fn leave_office(service: &Service) {
     service.observer.update(|facts| (facts.serving, facts.safe_mode, facts.live_workers) = (None, false, 0));
 }
 
-/// Proves leadership of `term` and takes office. Aborted when Raft says that the term is over.
+/// Proves leadership of `term`, takes office, and then writes to under-stores what is wanted there. Aborted when Raft says that the term is over.
 async fn take_office(service: Arc<Service>, term: u64) {
     // 0 would do as well; it only looks like a name that was forgotten.
     let name = chance::stream("office").bits().max(1);
@@ -227,6 +228,12 @@ async fn take_office(service: Arc<Service>, term: u64) {
         tracing::info!(term, %error, "not in office yet");
         sleep(CONFIRM_RETRY).await;
     }
+    if let Some(term) = enter_office(&service, term) {
+        persist::run(&service, &term).await;
+    }
+}
+
+fn enter_office(service: &Service, term: u64) -> Option<Arc<Term>> {
     // Decided and entered under one lock, so that a newer term cannot come between.
     let mut office = lock(&service.office);
     let still = {
@@ -239,6 +246,7 @@ async fn take_office(service: Arc<Service>, term: u64) {
         *office = Some(Term::begin(term, &service.config, own, &service.observer));
         tracing::info!(term, "primary master");
     }
+    office.clone().filter(|_| still)
 }
 
 /// Leads: a majority says so, and the name of this office is in the journal.

@@ -68,7 +68,7 @@ impl Service {
                 self.heard(term, seen).await?;
                 Ok((0, self.who_leads()))
             }
-            MasterRequest::Change { op, change } => self.change(op, change).await,
+            MasterRequest::Change { op, change } => self.change(term, op, change).await,
             MasterRequest::Stat { path } => {
                 self.loaded(term, &path, false).await?;
                 self.read(|state| state.stat(&path).map(MasterAnswer::Info))
@@ -97,6 +97,10 @@ impl Service {
             }
             MasterRequest::CommitBlock { worker, block, length } => {
                 self.commit_block(term, worker, block, length).await
+            }
+            MasterRequest::Persisted { mut blocks } => {
+                blocks.retain(|block| self.replica.read(|state, _| state.persisted(*block)));
+                Ok((0, MasterAnswer::Persisted(blocks)))
             }
             MasterRequest::Mounts { secrets } => {
                 self.confirm(term).await?;
@@ -200,12 +204,29 @@ impl Service {
         self.replica.read(|state, _| state.recall(op))
     }
 
-    async fn change(&self, op: OpId, change: Change) -> Result<(u64, MasterAnswer), Refusal> {
-        let reply = match self.recall(op) {
-            Some(reply) => reply,
-            None => self.propose(Command::Change { op, wall_ms: wall_ms(), change }).await?,
+    async fn change(&self, term: &Term, op: OpId, change: Change) -> Result<(u64, MasterAnswer), Refusal> {
+        if let Some(reply) = self.recall(op) {
+            return answered(reply);
+        }
+        let paths = paths(&change);
+        let below = self.replica.read(|state, _| paths.iter().any(|path| state.goes_through(path)));
+        if !below {
+            let closes = matches!(change, Change::Complete { .. });
+            let done = answered(self.propose(Command::Change { op, wall_ms: wall_ms(), change }).await?);
+            if closes {
+                term.wanted.notify_one();
+            }
+            return done;
+        }
+        for path in &paths {
+            self.loaded(term, path, true).await?;
+        }
+        let _turn = term.through.lock().await;
+        let command = match self.through(&change).await? {
+            true => Command::Through { op, wall_ms: wall_ms(), change },
+            false => Command::Change { op, wall_ms: wall_ms(), change },
         };
-        answered(reply)
+        answered(self.propose(command).await?)
     }
 
     /// Journals a command: ready when it is committed and applied here.
@@ -257,6 +278,15 @@ impl Service {
         let done = answered(self.propose(Command::CommitBlock { block, length }).await?)?;
         term.workers.commit(worker, block)?;
         Ok(done)
+    }
+}
+
+/// The paths that a change is about; of a completion, none.
+fn paths(change: &Change) -> Vec<String> {
+    match change {
+        Change::Mkdir { path, .. } | Change::Create { path, .. } | Change::Delete { path, .. } => vec![path.clone()],
+        Change::Rename { from, to } => vec![from.clone(), to.clone()],
+        Change::Complete { .. } | Change::Mount { .. } | Change::Unmount { .. } => Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::raft::{Raft, Replica};
 use super::reads::Reads;
 use super::workers::Workers;
 use crate::base::lock;
-use crate::rt::chan;
+use crate::rt::chan::{self, Notify};
 use crate::rt::task::Scope;
 use crate::rt::time::{Instant, sleep_until};
 use crate::stack::observe::Observer;
@@ -28,6 +28,10 @@ pub(super) struct Term {
     pub(super) workers: Arc<Workers>,
     /// Listings of under-stores under way, by directory, so that each is made once.
     loads: Mutex<BTreeMap<String, Arc<chan::Mutex<()>>>>,
+    /// Changes that go through to an under-store, and files that come into place there, take turns.
+    pub(super) through: chan::Mutex<()>,
+    /// Another file may be wanted in an under-store.
+    pub(super) wanted: Notify,
     safe_until: Instant,
     /// Until then nothing is answered that a journal put back to an older state would answer wrongly, unless a worker
     /// came that has seen no more than is here. None for a group of masters: a majority vouches for each.
@@ -70,8 +74,18 @@ impl Term {
             }
         });
         let alone_until = Mutex::new(recovered_alone.then_some(safe_until));
-        let (loads, refusal) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { number, reads, workers, loads, safe_until, alone_until, refusal, _scope: scope })
+        Arc::new(Self {
+            number,
+            reads,
+            workers,
+            loads: Mutex::default(),
+            through: chan::Mutex::new(()),
+            wanted: Notify::new(),
+            safe_until,
+            alone_until,
+            refusal: Mutex::default(),
+            _scope: scope,
+        })
     }
 
     /// Nothing is answered from now on. Gives the refusal.

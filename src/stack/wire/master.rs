@@ -36,6 +36,8 @@ pub enum MasterRequest {
     QuorumInfo,
     /// See [`MasterRequest::QuorumInfo`].
     Report,
+    /// Which of these blocks are in an under-store too, so that a worker may evict them.
+    Persisted { blocks: Vec<BlockId> },
     /// All mounts by path. Clients of under-stores ask with `secrets`; everybody else gets the names of secret options only.
     Mounts { secrets: bool },
 }
@@ -93,6 +95,8 @@ pub enum MasterAnswer {
     Quorum(QuorumInfo),
     /// To `Report`.
     Report(ClusterReport),
+    /// To `Persisted`.
+    Persisted(Vec<BlockId>),
     /// To `Mounts`.
     Mounts(Vec<MountInfo>),
 }

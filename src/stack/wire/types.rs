@@ -114,6 +114,49 @@ pub struct MountOptions {
     pub secrets: BTreeMap<String, Secret>,
 }
 
+/// How files that are written below a writable mount reach its under-store: Alluxio's write types.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum WriteType {
+    /// Not at all: a file is lost with its workers.
+    MustCache,
+    /// Before the writer is told that the file is closed.
+    CacheThrough,
+    /// As `CacheThrough`, and no worker keeps it.
+    Through,
+    /// Some time after: workers keep it until then. The default since Alluxio 2.
+    #[default]
+    AsyncThrough,
+}
+
+impl WriteType {
+    /// By Alluxio's name, such as `ASYNC_THROUGH`.
+    pub fn of(name: &str) -> Option<Self> {
+        match name {
+            "MUST_CACHE" => Some(Self::MustCache),
+            "CACHE_THROUGH" => Some(Self::CacheThrough),
+            "THROUGH" => Some(Self::Through),
+            "ASYNC_THROUGH" => Some(Self::AsyncThrough),
+            _ => None,
+        }
+    }
+
+    /// Whether a writer waits for the under-store.
+    pub fn waits(self) -> bool {
+        matches!(self, Self::CacheThrough | Self::Through)
+    }
+}
+
+impl MountOptions {
+    /// Names of the option that holds the write type.
+    pub const WRITE_TYPE: [&str; 2] = ["alluxio.user.file.writetype.default", "goosefs.user.file.writetype.default"];
+
+    /// The write type of files below; the default if the options name none.
+    pub fn write_type(&self) -> WriteType {
+        let named = Self::WRITE_TYPE.iter().find_map(|name| self.options.get(*name));
+        named.and_then(|name| WriteType::of(name)).unwrap_or_default()
+    }
+}
+
 /// One under-store in the namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MountInfo {

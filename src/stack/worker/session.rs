@@ -9,12 +9,19 @@ use std::sync::Arc;
 use super::WorkerError;
 use super::config::WorkerConfig;
 use super::store::Store;
+use crate::base::planted::{Bug, planted};
 use crate::rt::chan::{Notify, watch};
 use crate::rt::time::{Duration, Instant, sleep, timeout};
 use crate::stack::client::{Leader, LeaderFinder};
 use crate::stack::ufs::{MountSource, UfsError, UfsFuture};
 use crate::stack::wire::master::{MasterAnswer, MasterRequest, WorkerCommand};
 use crate::stack::wire::{BlockId, FsError, FsResult, MountInfo, WorkerAddress, WorkerId};
+
+/// Pinned blocks are asked about with every so many-th heartbeat.
+const PINS_EVERY: u64 = 5;
+
+/// How many at once.
+const PINS_MAX: usize = 1000;
 
 /// Wait after a registration or a commit that failed.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
@@ -125,7 +132,8 @@ impl Session {
 
     /// Heartbeats until the registration is over.
     async fn beat(&self, standing: &Standing, heard: &mut Instant) -> Over {
-        loop {
+        let mut asked = None;
+        for beats in 0u64.. {
             if timeout(self.heartbeat, self.unknown.notified()).await.is_ok() {
                 return Over::Again;
             }
@@ -142,6 +150,12 @@ impl Session {
                     self.finder.note(mark);
                     *heard = Instant::now();
                     self.obey(command);
+                    if planted(Bug::LatePin) {
+                        self.store.pin_late();
+                    }
+                    if beats % PINS_EVERY == 0 {
+                        asked = self.release(standing, asked).await;
+                    }
                 }
                 other => {
                     self.store.merge_back(delta);
@@ -150,6 +164,22 @@ impl Session {
                 }
             }
         }
+        Over::Lost
+    }
+
+    /// Asks about some of the pinned blocks, those after `asked`, and lets go of those that an under-store has by now. Gives
+    /// the last one asked about, if there are more.
+    async fn release(&self, standing: &Standing, asked: Option<BlockId>) -> Option<BlockId> {
+        let blocks = self.store.pinned(asked, PINS_MAX);
+        let last = blocks.last().copied().filter(|_| blocks.len() == PINS_MAX);
+        if blocks.is_empty() {
+            return None;
+        }
+        match self.ask(&standing.leader, MasterRequest::Persisted { blocks }).await {
+            Ok(MasterAnswer::Persisted(blocks)) => blocks.into_iter().for_each(|b| self.store.set_pinned(b, false)),
+            other => tracing::debug!(answer = ?other, "which blocks are persisted is not known"),
+        }
+        last
     }
 
     fn obey(&self, command: WorkerCommand) {

@@ -11,6 +11,16 @@ use super::tree::{Kind, Stamp, block_count, block_length, blocks_fit};
 use crate::stack::wire::master::Change;
 use crate::stack::wire::{BlockId, FsError, FsResult, InodeId, UfsRef};
 
+/// What a renaming does.
+pub(super) struct Moving {
+    /// What is moved.
+    pub source: InodeId,
+    /// The directory that it is moved into.
+    pub target_parent: InodeId,
+    /// What it replaces there.
+    pub replaced: Option<InodeId>,
+}
+
 impl State {
     /// Applies `change`, adding blocks that lose their file to `freed`. An error has changed nothing.
     pub(super) fn change(&mut self, at: Stamp, change: &Change, freed: &mut Vec<BlockId>) -> FsResult<Outcome> {
@@ -93,10 +103,27 @@ impl State {
             inode.version = at.index;
             inode.mtime_ms = at.wall_ms;
         });
+        self.want(file);
         self.info(file)
     }
 
     fn rename(&mut self, at: Stamp, from: FsPath<'_>, to: FsPath<'_>, freed: &mut Vec<BlockId>) -> FsResult<Outcome> {
+        let Some(Moving { source, target_parent, replaced }) = self.may_rename(from, to)? else {
+            return Ok(Outcome::Done);
+        };
+        let source_parent = self.tree.get(source).map_or(target_parent, |inode| inode.parent);
+        let name = to.split().map_or("", |(_, name)| name);
+        if let Some(target) = replaced {
+            self.forget(target, freed);
+        }
+        self.tree.relocate(source, target_parent, name, at);
+        self.tree.touch(source_parent, at);
+        self.tree.touch(target_parent, at);
+        Ok(Outcome::Done)
+    }
+
+    /// What a renaming moves and where to; none if it moves nothing.
+    pub(super) fn may_rename(&self, from: FsPath<'_>, to: FsPath<'_>) -> FsResult<Option<Moving>> {
         let (false, Some((parent, name))) = (from.is_root(), to.split()) else {
             return Err(FsError::Busy("/".into()));
         };
@@ -104,7 +131,7 @@ impl State {
             return Err(FsError::Busy(point.as_str().into()));
         }
         let source = self.tree.walk(from)?;
-        let (source_id, source_parent, source_dir) = (source.id, source.parent, source.is_dir());
+        let (source, source_dir) = (source.id, source.is_dir());
         let target_dir = self.tree.walk(parent)?;
         if !target_dir.is_dir() {
             return Err(FsError::NotADirectory(parent.as_str().into()));
@@ -115,7 +142,7 @@ impl State {
         }
         self.writable(to)?;
         if from == to {
-            return Ok(Outcome::Done);
+            return Ok(None);
         }
         if from.contains(to) {
             return Err(FsError::Invalid(format!("{} lies below {}", to.as_str(), from.as_str())));
@@ -129,28 +156,28 @@ impl State {
                 _ => {}
             }
         }
-        if let Some(target) = replaced {
-            self.forget(target, freed);
-        }
-        self.tree.relocate(source_id, target_parent, name, at);
-        self.tree.touch(source_parent, at);
-        self.tree.touch(target_parent, at);
-        Ok(Outcome::Done)
+        Ok(Some(Moving { source, target_parent, replaced }))
     }
 
     fn delete(&mut self, at: Stamp, path: FsPath<'_>, recursive: bool, freed: &mut Vec<BlockId>) -> FsResult<Outcome> {
+        let id = self.may_delete(path, recursive)?;
+        let parent = self.tree.get(id).map_or(id, |inode| inode.parent);
+        self.forget(id, freed);
+        self.tree.touch(parent, at);
+        Ok(Outcome::Done)
+    }
+
+    /// What a deletion removes.
+    pub(super) fn may_delete(&self, path: FsPath<'_>, recursive: bool) -> FsResult<InodeId> {
         let inode = self.tree.walk(path)?;
-        let (id, parent, full) = (inode.id, inode.parent, inode.has_children());
         if path.is_root() || self.mounts.holds(path) {
             return Err(FsError::Busy(path.as_str().into()));
         }
         self.writable(path)?;
-        if full && !recursive {
+        if inode.has_children() && !recursive {
             return Err(FsError::NotEmpty(path.as_str().into()));
         }
-        self.forget(id, freed);
-        self.tree.touch(parent, at);
-        Ok(Outcome::Done)
+        Ok(inode.id)
     }
 
     fn mount(&mut self, at: Stamp, path: FsPath<'_>, mount: Mount) -> FsResult<Outcome> {
@@ -206,8 +233,11 @@ impl State {
 
     /// Removes an inode with all below, and their blocks.
     pub(super) fn forget(&mut self, id: InodeId, freed: &mut Vec<BlockId>) {
-        let blocks = &mut self.blocks;
-        self.tree.remove(id, |file| blocks.free(file, 0, freed));
+        let (blocks, wanted) = (&mut self.blocks, &mut self.wanted);
+        self.tree.remove(id, |file| {
+            wanted.remove(file);
+            blocks.free(file, 0, freed);
+        });
     }
 
     fn writable(&self, path: FsPath<'_>) -> FsResult<()> {

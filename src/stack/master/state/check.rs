@@ -2,6 +2,7 @@
 
 use super::State;
 use super::path::FsPath;
+use super::through::WantedFiles;
 use super::tree::{Kind, block_count, block_length};
 use crate::stack::wire::BlockId;
 
@@ -18,7 +19,8 @@ impl State {
     /// 4. a completed file that is not from an under-store has all its blocks;
     /// 5. the retry cache is bounded and in order;
     /// 6. terms of office are in order;
-    /// 7. all hashes are right.
+    /// 7. what is wanted in an under-store is a completed file that is not there;
+    /// 8. all hashes are right.
     pub fn check(&self) -> Result<(), Broken> {
         self.tree.check(self.applied).map_err(Broken)?;
         self.check_mounts().map_err(Broken)?;
@@ -27,7 +29,8 @@ impl State {
         self.mounts.check().map_err(Broken)?;
         self.blocks.check().map_err(Broken)?;
         self.retries.check(self.applied).map_err(Broken)?;
-        self.offices.check(self.applied).map_err(Broken)
+        self.offices.check(self.applied).map_err(Broken)?;
+        self.check_wanted().map_err(Broken)
     }
 
     fn check_mounts(&self) -> Result<(), String> {
@@ -55,6 +58,20 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    fn check_wanted(&self) -> Result<(), String> {
+        let mut again = WantedFiles::default();
+        for file in self.wanted() {
+            again.insert(file);
+            let inode = self.tree.get(file);
+            let fine =
+                |inode: &super::Inode| inode.ufs.is_none() && matches!(inode.kind, Kind::File { completed: true, .. });
+            if !inode.is_some_and(fine) {
+                return Err(format!("file {} is wanted in an under-store", file.0));
+            }
+        }
+        if again.hash() != self.wanted.hash() { Err("wanted files: hash differs".into()) } else { Ok(()) }
     }
 
     fn check_files(&self) -> Result<(), String> {

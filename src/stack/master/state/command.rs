@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::stack::wire::master::{Change, MasterAnswer, MasterReply};
-use crate::stack::wire::{BlockId, FileInfo, FsResult, OpId, UfsRef};
+use crate::stack::wire::{BlockId, FileInfo, FsResult, InodeId, OpId, UfsRef};
 
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,24 @@ pub enum Command {
     },
     /// What a directory of an under-store holds. Repeating it is harmless.
     LoadUfs(UfsListing),
+    /// A client's change that was made in the under-store already: what it moves lies elsewhere there.
+    Through {
+        /// The client's operation.
+        op: OpId,
+        /// The proposing leader's wall clock, milliseconds since the epoch.
+        wall_ms: u64,
+        /// What to do.
+        change: Change,
+    },
+    /// A file is in its under-store.
+    Persisted {
+        /// Which.
+        file: InodeId,
+        /// Where. If the file belongs elsewhere by now, this is refused.
+        url: String,
+        /// Names the version.
+        fingerprint: String,
+    },
     /// A leader takes office, under a random name. Repeating it is harmless.
     Office {
         /// The name.
@@ -119,6 +137,8 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Change { op, change, .. } => write!(f, "{change:?} as {:x}.{}", op.client, op.seq),
+            Self::Through { op, change, .. } => write!(f, "{change:?}, done below, as {:x}.{}", op.client, op.seq),
+            Self::Persisted { file, url, .. } => write!(f, "Persisted {} at {url}", file.0),
             Self::CommitBlock { block, length } => write!(f, "CommitBlock {} of {length} bytes", block.0),
             Self::Office { name } => write!(f, "Office {name:x}"),
             Self::LoadUfs(listing) => write!(f, "LoadUfs {} with {} entries", listing.dir, listing.entries.len()),

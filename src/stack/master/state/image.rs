@@ -13,6 +13,7 @@ use super::mounts::{Mount, MountTable};
 use super::offices::{Office, Offices};
 use super::path::FsPath;
 use super::retry::{Recorded, RetryCache};
+use super::through::WantedFiles;
 use super::tree::{Inode, Kind, Tree};
 use super::{Broken, State};
 use crate::stack::wire::{BlockId, InodeId, OpId, UfsRef};
@@ -49,6 +50,7 @@ struct Image<'a> {
     blocks: Vec<(BlockId, u64)>,
     retries: Vec<(OpId, Cow<'a, Recorded>)>,
     offices: OfficesImage,
+    wanted: Vec<InodeId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,6 +93,7 @@ impl State {
                 list: self.offices.list().to_vec(),
                 forgot: self.offices.forgot(),
             },
+            wanted: self.wanted.iter().collect(),
         };
         match postcard::to_stdvec(&(MAGIC, VERSION.to_le_bytes(), image)) {
             Ok(bytes) => bytes,
@@ -125,7 +128,9 @@ impl State {
         image.retries.into_iter().for_each(|(op, recorded)| retries.record(op, recorded.into_owned()));
         let OfficesImage { cluster, list, forgot } = image.offices;
         let offices = Offices::of(cluster, list, forgot);
-        let state = Self { tree, mounts, blocks, retries, offices, applied: image.applied };
+        let mut wanted = WantedFiles::default();
+        image.wanted.into_iter().for_each(|file| wanted.insert(file));
+        let state = Self { tree, mounts, blocks, retries, offices, wanted, applied: image.applied };
         state.check()?;
         Ok(state)
     }

@@ -17,6 +17,7 @@ mod path;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod through;
 mod tree;
 
 pub use check::Broken;
@@ -26,13 +27,16 @@ pub use mounts::Mount;
 pub use offices::Standing;
 pub use path::{FsPath, NAME_MAX, PATH_MAX};
 pub use retry::{RETRY_CACHE_SIZE, Recorded};
+pub use through::{Effect, PERSISTENCE_DIR, Wanted};
 
 use blocks::BlockMap;
 use mounts::MountTable;
 use offices::Offices;
 use retry::RetryCache;
+use through::WantedFiles;
 use tree::{Inode, Kind, Stamp, Tree, block_count, block_length};
 
+use crate::stack::wire::master::Change;
 use crate::stack::wire::{BlockId, FileInfo, FsError, FsResult, Mark, OpId};
 
 /// Everything that the journal builds.
@@ -43,6 +47,7 @@ pub struct State {
     blocks: BlockMap,
     retries: RetryCache,
     offices: Offices,
+    wanted: WantedFiles,
     applied: u64,
 }
 
@@ -73,6 +78,7 @@ impl State {
             blocks: BlockMap::default(),
             retries: RetryCache::new(retries),
             offices: Offices::default(),
+            wanted: WantedFiles::default(),
             applied: 0,
         }
     }
@@ -86,16 +92,20 @@ impl State {
         }
         self.applied = index;
         let result = match command {
-            Command::Change { op, wall_ms, change } => {
+            Command::Change { op, wall_ms, change } | Command::Through { op, wall_ms, change } => {
                 if let Some(reply) = self.recall(*op) {
                     return reply;
                 }
                 let result = self.change(Stamp { index, wall_ms: *wall_ms }, change, &mut freed);
+                if let (Command::Through { change: Change::Rename { to, .. }, .. }, Ok(_)) = (command, &result) {
+                    self.moved(to);
+                }
                 self.retries.record(*op, Recorded { index, result: result.clone() });
                 result
             }
             Command::CommitBlock { block, length } => self.commit_block(*block, *length, &mut freed),
             Command::LoadUfs(listing) => self.load(index, listing, &mut freed),
+            Command::Persisted { file, url, fingerprint } => self.persist(*file, url, fingerprint, &mut freed),
             Command::Office { name } => {
                 self.offices.take(index, *name);
                 Ok(Outcome::Done)
@@ -207,8 +217,14 @@ impl State {
 
     /// Fingerprint of the whole state: equal after equal commands. Compare within one build only.
     pub fn state_hash(&self) -> u128 {
-        let parts =
-            [self.tree.hash(), self.mounts.hash(), self.blocks.hash(), self.retries.hash(), self.offices.hash()];
+        let parts = [
+            self.tree.hash(),
+            self.mounts.hash(),
+            self.blocks.hash(),
+            self.retries.hash(),
+            self.offices.hash(),
+            self.wanted.hash(),
+        ];
         hash::of(&(self.applied, self.tree.next(), self.retries.capacity(), parts))
     }
 

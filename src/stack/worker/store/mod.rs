@@ -311,6 +311,19 @@ impl Store {
         lock(&self.inner).plan.set_pinned(block, pinned);
     }
 
+    /// Pinned blocks above `after`, by id, at most `most`.
+    pub fn pinned(&self, after: Option<BlockId>, most: usize) -> Vec<BlockId> {
+        lock(&self.inner).plan.pinned(after, most)
+    }
+
+    /// The planted bug: what clients wrote is pinned now, and not when it was sealed.
+    pub fn pin_late(&self) {
+        let mut inner = lock(&self.inner);
+        let Inner { plan, metas, .. } = &mut *inner;
+        let written = metas.iter().filter(|(_, meta)| meta.origin == Origin::Written);
+        written.for_each(|(block, _)| plan.set_pinned(*block, true));
+    }
+
     /// Removes files of blocks that are going and keeps levels below their watermarks, for ever.
     pub async fn sweep(&self) {
         loop {

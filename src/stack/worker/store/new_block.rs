@@ -102,7 +102,8 @@ impl NewBlock {
             fs::sync_dir(&blocks_dir(&root)).await?;
         }
         let mut inner = lock(&self.claim.store.inner);
-        if !inner.plan.seal(block, header.origin == Origin::Written) {
+        let pinned = header.origin == Origin::Written && !planted(Bug::LatePin);
+        if !inner.plan.seal(block, pinned) {
             return Err(StoreError::Gone);
         }
         self.claim.sealed = true;

@@ -7,6 +7,7 @@
 //! Differs: no promotion or demotion between levels; a new block goes to the fastest level with room.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::stack::wire::{BlockId, Medium, TierUsage};
 
@@ -220,6 +221,13 @@ impl Plan {
         if let Some(slot) = self.slots.get_mut(&block) {
             slot.pinned = pinned;
         }
+    }
+
+    /// Pinned blocks above `after`, by id, at most `most`.
+    pub fn pinned(&self, after: Option<BlockId>, most: usize) -> Vec<BlockId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let pinned = self.slots.range((from, Bound::Unbounded)).filter(|(_, s)| s.pinned && s.phase == Phase::Held);
+        pinned.map(|(block, _)| *block).take(most).collect()
     }
 
     /// Brings every level that is above its high watermark down to its low one, as far as blocks may leave. Gives those

@@ -61,7 +61,7 @@ impl Model {
         let held = self.blocks.clone();
         let mut stray = None;
         let result = match command {
-            Command::Change { op, wall_ms, change } => {
+            Command::Change { op, wall_ms, change } | Command::Through { op, wall_ms, change } => {
                 if let Some((_, reply)) = self.recorded.iter().find(|(other, _)| other == op) {
                     return reply.clone();
                 }
@@ -79,6 +79,10 @@ impl Model {
             }
             Command::LoadUfs(listing) => self.load(index, listing),
             Command::Office { .. } => Ok(Outcome::Done),
+            // No mount of the tests is that of an object store.
+            Command::Persisted { file, .. } => {
+                Err(NotFound(format!("file {} that is wanted in an under-store", file.0)))
+            }
         };
         let alive = |block: &BlockId| self.nodes.values().any(|n| n.info.id == block.file() && !n.info.dir);
         let mut after = self.blocks.clone();
