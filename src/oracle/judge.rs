@@ -9,8 +9,8 @@ use super::record::{Core, RunRecord};
 use super::verdict::Verdict;
 use super::violation::Violation;
 use super::{
-    agreement, bytes, converge, corruption, durability, evicted, identity, leadership, linearizable, liveness, meta, once,
-    restore, rows, secrets,
+    agreement, bytes, converge, corruption, durability, evicted, identity, leadership, linearizable, liveness, meta,
+    once, restore, rows, secrets,
 };
 
 /// What one oracle found.
@@ -158,7 +158,10 @@ mod tests {
         let judgement = judge(&good());
         assert_eq!((judgement.verdict, judgement.violations), (Verdict::Pass, vec![]));
         let idle: Vec<&str> = judgement.oracles.iter().filter(|o| o.checks == 0).map(|o| o.id.as_str()).collect();
-        assert_eq!(idle, ["S2", "S5", "S6", "S7", "S9", "S10", "S11", "S12", "S13", "L1", "L2", "L3", "L6", "M1", "M2"]);
+        assert_eq!(
+            idle,
+            ["S2", "S5", "S6", "S7", "S9", "S10", "S11", "S12", "S13", "L1", "L2", "L3", "L6", "M1", "M2"]
+        );
     }
 
     #[test]

@@ -278,5 +278,14 @@ impl<'a> Story<'a> {
 
 /// Whether a fault of this kind on a leader is meant to end its leadership.
 fn takes_leaders_away(fault: &Fault) -> bool {
-    matches!(fault, Fault::DeletePod(_) | Fault::OutOfMemory(_) | Fault::Kill(_) | Fault::PowerLoss(_) | Fault::Terminate(_) | Fault::Freeze(_) | Fault::Partition(_))
+    matches!(
+        fault,
+        Fault::DeletePod(_)
+            | Fault::OutOfMemory(_)
+            | Fault::Kill(_)
+            | Fault::PowerLoss(_)
+            | Fault::Terminate(_)
+            | Fault::Freeze(_)
+            | Fault::Partition(_)
+    )
 }

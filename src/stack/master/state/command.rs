@@ -61,7 +61,8 @@ impl Command {
     pub fn op(&self) -> Option<OpId> {
         match self {
             Self::Change { op, .. } => Some(*op),
-            Self::CommitBlock { .. } | Self::LoadUfs(_) | Self::Office { .. } => None,
+            Self::Through { op, .. } => Some(*op),
+            Self::CommitBlock { .. } | Self::LoadUfs(_) | Self::Office { .. } | Self::Persisted { .. } => None,
         }
     }
 }
