@@ -27,6 +27,8 @@ mod list;
 
 mod schema;
 
+pub mod shell;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
