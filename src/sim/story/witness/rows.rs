@@ -9,7 +9,7 @@ use crate::kube::fluid::api::{DatasetStatus, RuntimeStatus};
 use crate::kube::kind::ObjectKey;
 use crate::oracle::cluster::{CacheTruth, RowSeen, SetTruth};
 use crate::sim::cluster::{Cluster, cached_bytes};
-use crate::sim::kubernetes::{Kubernetes, Part};
+use crate::sim::kubernetes::{Kubernetes, Node, Part};
 use crate::sim::scenario::Scenario;
 use crate::sim::scenario::target::Role;
 use crate::world::lab::Lab;
@@ -95,7 +95,7 @@ fn truth(lab: &Lab, cluster: &Cluster, kubernetes: &Kubernetes, scenario: &Scena
     };
     let masters = set(flavor.master(&meta.name), |part| matches!(part, Part::Master(_)));
     let workers = set(flavor.worker(&meta.name), |part| matches!(part, Part::Worker(_)));
-    let fuses = set(flavor.fuse(&meta.name), |part| matches!(part, Part::Fuse)).unwrap_or_default();
+    let fuses = SetTruth { ready: fuses(kubernetes, &flavor.fuse(&meta.name)), ..SetTruth::default() };
     let quota: u64 = scenario.runtime.tieredstore().levels.iter().flat_map(|l| l.dirs()).map(|(_, q)| q).sum();
     let ready = workers.map_or(0, |workers| u64::from(workers.ready));
     let cached =
@@ -113,13 +113,29 @@ fn pods(kubernetes: &Kubernetes, set: &str) -> u32 {
 }
 
 fn running(kubernetes: &Kubernetes, set: &str, part: fn(&Part) -> bool) -> u32 {
+    kubernetes.nodes.iter().map(|node| running_on(node, set, part)).sum()
+}
+
+fn running_on(node: &Node, set: &str, part: fn(&Part) -> bool) -> u32 {
     let of_set = |pod: &str| pod.rsplit_once('-').is_some_and(|(own, _)| own == set);
-    let on = |node: &crate::sim::kubernetes::Node| {
-        node.machine.containers(|all| {
-            all.iter().filter(|c| c.runs() && c.process.is_some() && part(&c.part) && of_set(&c.spec.pod.name)).count()
-        })
+    node.machine.containers(|all| {
+        all.iter().filter(|c| c.runs() && c.process.is_some() && part(&c.part) && of_set(&c.spec.pod.name)).count()
+            as u32
+    })
+}
+
+/// Fuse pods as a DaemonSet counts them: one that runs on where a taint keeps new ones away is misscheduled, and no more
+/// counted as ready.
+fn fuses(kubernetes: &Kubernetes, set: &str) -> u32 {
+    let chosen = |node: &&Node| {
+        let taints = object(kubernetes, "nodes", "", &node.machine.id.node)
+            .and_then(|node| node.pointer("/spec/taints").and_then(Value::as_array).cloned())
+            .unwrap_or_default();
+        // What the control plane puts on a node that is not well is tolerated by every DaemonSet.
+        let own = |taint: &Value| taint["key"].as_str().is_some_and(|key| !key.starts_with("node.kubernetes.io/"));
+        !taints.iter().any(|taint| own(taint) && taint["effect"] != "PreferNoSchedule")
     };
-    kubernetes.nodes.iter().map(on).sum::<usize>() as u32
+    kubernetes.nodes.iter().filter(chosen).map(|node| running_on(node, set, |part| matches!(part, Part::Fuse))).sum()
 }
 
 /// Bytes and number of the under-stores' files below the dataset's mounts.
