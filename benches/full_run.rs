@@ -7,7 +7,6 @@
 //! Time is CPU time of the thread that runs the world, so that other work on the machine does not count.
 //! Before the timings, the growth of resident memory from 10 to 100 clients is printed, a host each.
 
-use std::fmt::Write;
 use std::hint::black_box;
 
 use common::CpuTime;
@@ -16,62 +15,17 @@ use stormglass::base::Seed;
 use stormglass::oracle::Verdict;
 use stormglass::sim::outcome::Outcome;
 use stormglass::sim::progress::Silent;
-use stormglass::sim::scenario::{Scenario, load};
+use stormglass::sim::scenario::Scenario;
 use stormglass::sim::{Options, run};
+use workload::{WRITE, scenario};
 
 #[path = "common/cpu_time.rs"]
 mod common;
+#[path = "common/workload.rs"]
+mod workload;
 
 const SIMULATED: u64 = 600;
-const WRITE: &str = "{mkdir: 9, create: 0, rename: 0, delete: 1, list: 0, stat: 0, read: 0}";
 const FILE: &str = "{mkdir: 0, create: 1, rename: 0, delete: 1, list: 0, stat: 0, read: 0}";
-
-fn scenario(clients: u32, mix: &str) -> Scenario {
-    let mut nodes = String::new();
-    for n in 0..clients.max(3) {
-        let _ = write!(nodes, "{}node-{n}", if n == 0 { "" } else { ", " });
-    }
-    let text = format!(
-        r#"name: full-run
-about: The workload of the speed table.
-nodes: [{nodes}]
-manifests:
-  - inline: |
-      apiVersion: data.fluid.io/v1alpha1
-      kind: Dataset
-      metadata: {{name: hbase}}
-      spec:
-        mounts: [{{mountPoint: "https://mirror/apache/hbase/stable/", name: hbase}}]
-      ---
-      apiVersion: data.fluid.io/v1alpha1
-      kind: GooseFSRuntime
-      metadata: {{name: hbase}}
-      spec:
-        replicas: 3
-        tieredstore: {{levels: [{{mediumtype: MEM, path: /dev/shm, quota: 2Gi, high: "0.95", low: "0.7"}}]}}
-        master: {{replicas: 3}}
-under_stores:
-  - {{url: "https://mirror/apache/hbase/stable/", files: [{{path: CHANGES.md, size: 4096}}]}}
-parameters:
-  raft: {{heartbeat: 200ms, election_timeout: {{min: 600ms, max: 1200ms}}, snapshot_every: 2000000}}
-  client: {{attribute_cache: 1s}}
-workload:
-  clients: {clients}
-  think_time: {{min: 1s, max: 1s}}
-  tail: 0s
-  paths: 400
-  mix: {mix}
-  file_size: {{min: 1024, max: 1024}}
-steps:
-  - wait: {SIMULATED}s
-"#
-    );
-    let nothing = |path: &str| Err(format!("{path} is not there"));
-    match load::parse("full-run.yaml", text, &nothing) {
-        Ok(scenario) => scenario,
-        Err(error) => panic!("{error}"),
-    }
-}
 
 fn one(scenario: &Scenario) -> Outcome {
     let outcome = run(scenario, Options { seed: Seed(7), ..Options::default() }, &mut Silent);
@@ -89,10 +43,10 @@ fn resident() -> u64 {
 
 fn full_run(c: &mut Criterion<CpuTime>) {
     let small = {
-        one(&scenario(10, WRITE));
+        one(&scenario(10, WRITE, SIMULATED));
         resident()
     };
-    one(&scenario(100, WRITE));
+    one(&scenario(100, WRITE, SIMULATED));
     let large = resident();
     #[expect(clippy::disallowed_macros, reason = "a bench tells what it measured")]
     {
@@ -102,10 +56,10 @@ fn full_run(c: &mut Criterion<CpuTime>) {
     let mut group = c.benchmark_group("full_run");
     group.sample_size(10).throughput(Throughput::Elements(SIMULATED));
     for clients in [3, 10, 30, 100] {
-        let scenario = scenario(clients, WRITE);
+        let scenario = scenario(clients, WRITE, SIMULATED);
         group.bench_with_input(BenchmarkId::new("write", clients), &scenario, |b, s| b.iter(|| black_box(one(s))));
     }
-    let files = scenario(3, FILE);
+    let files = scenario(3, FILE, SIMULATED);
     group.bench_with_input(BenchmarkId::new("file", 3), &files, |b, s| b.iter(|| black_box(one(s))));
     group.finish();
 }

@@ -7,6 +7,7 @@ mod client;
 mod conformance;
 mod deadlock;
 mod determinism;
+mod engines;
 mod journal;
 mod fluid;
 mod kube_api;

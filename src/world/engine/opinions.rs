@@ -7,7 +7,7 @@ use super::capability::{Capability as C, Row, no, partly, yes};
 /// turmoil 0.7.2 at a tick of 1 ms.
 pub const TURMOIL: &[Row] = &[
     partly(C::BlackHoledConnect, "to a host without power; a cut refuses at once"),
-    no(C::Handshake, "the answer to a SYN takes no time and passes cuts"),
+    no(C::Handshake, "the answer to a SYN comes with `accept`, takes no time and passes cuts"),
     yes(C::HalfClose, ""),
     yes(C::Reset, "FIN, or RST where unread bytes are left"),
     yes(C::SilentPowerLoss, "the engine drops the sockets out of turmoil's sight, whose own crash sends FIN"),
@@ -26,7 +26,7 @@ pub const TURMOIL: &[Row] = &[
     yes(C::HostClock, "drift and offset, kept by the engine"),
     no(C::SubMillisecond, "tokio's timers; a message waits for the next tick"),
     partly(C::Interleaving, "the order of hosts within a tick; tasks of a host run first in, first out"),
-    yes(C::Freeze, "the engine holds the process's tasks back"),
+    partly(C::Freeze, "the engine holds the process's tasks back; connects to it stay unanswered"),
     yes(C::NewAddress, "as a new host of turmoil"),
     partly(C::NameService, "names change; answers take no time and never fail to come"),
     no(C::Idle, "it ticks on"),

@@ -1,27 +1,36 @@
-//! The two grounds that a row plays on: a world of two machines, and two real processes on loopback.
+//! The two grounds that a row plays on: a world of two machines on any engine, and two real processes on loopback.
 //!
 //! `near` runs in the test itself and gives orders. In the world the loop below carries them out between steps; on the
-//! kernel the test's own binary is started again, with its part in the environment, so that killing it is real.
+//! kernel the test's own binary is started again, with its part in the environment, so that signals to it are real.
 
 use std::io;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stormglass::base::{Seed, lock};
 use stormglass::rt::net::{TcpListener, TcpStream};
 use stormglass::rt::time::{sleep, timeout};
-use stormglass::world::engine::glass::Glass;
+#[cfg(feature = "second-opinions")]
+use stormglass::trace::Recorder;
+#[cfg(feature = "second-opinions")]
+use stormglass::world::engine::{Budget, turmoil::Turmoil};
+use stormglass::world::engine::{EngineKind, Plan, World, build};
 use stormglass::world::lab::Lab;
 
-use super::{Row, TABLE, Told};
+use super::Told;
+use super::table::{Row, TABLE};
 
 /// What `near` can have done around it.
 #[derive(Debug, Clone, Copy)]
 pub enum Order {
     StartFar(SocketAddr),
     KillFar,
+    TerminateFar,
+    FreezeFar,
+    ThawFar,
     PowerOffFar,
     PowerOnFar,
     Cut,
@@ -58,7 +67,7 @@ impl Stage {
     pub async fn order(&self, order: Order) -> io::Result<()> {
         match self {
             Self::World(orders) => {
-                sleep(STEP).await; // what was sent has arrived, as over loopback
+                sleep(5 * STEP).await; // what was sent has arrived, as over loopback
                 lock(orders).push(order);
                 sleep(2 * STEP).await;
                 Ok(())
@@ -72,6 +81,13 @@ impl Stage {
                     *lock(far) = Far::default();
                     Ok(())
                 }
+                Order::TerminateFar => signal(far, "-TERM"),
+                Order::FreezeFar => {
+                    signal(far, "-STOP")?;
+                    while !is_stopped(far)? {}
+                    Ok(())
+                }
+                Order::ThawFar => signal(far, "-CONT"),
                 _ => panic!("{order:?}: loopback has neither power nor links"),
             },
         }
@@ -109,11 +125,45 @@ fn start_process(row: &str, addr: SocketAddr) -> io::Result<Child> {
         .spawn()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a signal to a real process")]
+fn signal(far: &Mutex<Far>, name: &str) -> io::Result<()> {
+    let id = far_id(far).to_string();
+    let sent = Command::new("kill").args([name, &id]).status()?;
+    assert!(sent.success(), "kill {name}: {sent}");
+    Ok(())
+}
+
+/// Whether the other process stands still: a signal is sent before it has arrived.
+#[expect(clippy::disallowed_methods, reason = "the state of a real process is a file")]
+fn is_stopped(far: &Mutex<Far>) -> io::Result<bool> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", far_id(far)))?;
+    Ok(stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T')))
+}
+
+fn far_id(far: &Mutex<Far>) -> u32 {
+    lock(far).0.as_ref().map(Child::id).unwrap()
+}
+
 /// How often the world stops to take orders.
 const STEP: Duration = Duration::from_millis(10);
 
-pub fn in_world(row: &Row, seed: Seed) -> Told {
-    let lab = Lab::new(seed, Glass::plain(seed));
+/// What `near` tells of a row that does not end.
+pub const HANGS: &str = "hangs";
+
+/// World time after which a row hangs: the longest one takes 20 min.
+const PATIENCE: Duration = Duration::from_secs(21 * 60);
+
+/// An empty world. turmoil ticks through every minute of a row; a tick a step is enough for words.
+fn world(engine: EngineKind, seed: Seed) -> Rc<dyn World> {
+    #[cfg(feature = "second-opinions")]
+    if engine == EngineKind::Turmoil {
+        return Rc::new(Turmoil::new(seed, STEP, Budget::default(), Recorder::default()));
+    }
+    build(engine, Plan { seed, ..Plan::default() }).unwrap()
+}
+
+pub fn in_world(engine: EngineKind, row: &Row, seed: Seed) -> Told {
+    let lab = Lab::of(seed, world(engine, seed));
     let world = &lab.world;
     let near = world.add_host("near", [10, 0, 0, 1].into());
     let far = world.add_host("far", [10, 0, 0, 2].into());
@@ -127,8 +177,12 @@ pub fn in_world(row: &Row, seed: Seed) -> Told {
     let mut peer = None;
     while lock(&told).is_none() {
         world.run_until(world.world_now() + STEP);
-        assert!(world.world_now().elapsed() < Duration::from_secs(7200), "{}: hangs: {:?}", row.name, world.pending());
-        assert!(world.panics().is_empty(), "{}: {:?}", row.name, world.panics());
+        if world.world_now().elapsed() > PATIENCE {
+            return vec![HANGS.to_owned()];
+        }
+        if let Some(panic) = world.panics().first() {
+            return vec![format!("panics: {}", panic.message)];
+        }
         let due: Vec<Order> = std::mem::take(&mut *lock(&orders));
         for order in due {
             match order {
@@ -141,6 +195,9 @@ pub fn in_world(row: &Row, seed: Seed) -> Told {
                     peer = Some(world.start(far, "far", Box::pin(program)).unwrap());
                 }
                 Order::KillFar => peer.take().into_iter().for_each(|p| world.kill(p)),
+                Order::TerminateFar => peer.into_iter().for_each(|p| world.terminate(p)),
+                Order::FreezeFar => peer.into_iter().for_each(|p| world.freeze(p)),
+                Order::ThawFar => peer.into_iter().for_each(|p| _ = world.thaw(p)),
                 Order::PowerOffFar => world.power_loss(far),
                 Order::PowerOnFar => world.power_on(far),
                 Order::Cut => [(near, far), (far, near)].into_iter().for_each(|(a, b)| world.block(a, b)),
@@ -148,8 +205,8 @@ pub fn in_world(row: &Row, seed: Seed) -> Told {
             }
         }
     }
-    let told = lock(&told).take();
-    told.unwrap().unwrap()
+    let told = lock(&told).take().unwrap();
+    told.unwrap_or_else(|error: io::Error| vec![format!("fails: {:?}", error.kind())])
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -247,7 +247,9 @@ impl State {
             Socket::Stream(stream) => {
                 let (conn, side) = (stream.conn, stream.side);
                 let path = net.path(conn, side);
-                let unread = !stream.unread.is_empty();
+                // What the other end sent and nobody took: in our buffer, in madsim's, or still under way.
+                let untaken = net.conns.get(&conn).is_some_and(|conn| conn.ends[1 - side].unread > 0);
+                let unread = untaken || !stream.unread.is_empty();
                 if !silent && (unread || !stream.shut) {
                     let due = net.links.count(path.0, path.1, 0, self.elapsed());
                     stream.send(if unread { RST } else { FIN }, due, &[]);
