@@ -89,8 +89,7 @@ impl Story<'_> {
         let user = self.cluster.kubernetes.as_ref().unwrap().user;
         self.lab.world.start(user, "exec", Box::pin(program)).unwrap();
         assert!(self.wait_for(WITHIN, |_| lock(&output).is_some()).unwrap(), "exec does not end");
-        let ended = lock(&output).take().unwrap();
-        ended
+        lock(&output).take().unwrap()
     }
 
     fn fuse_beside(&self, pod: &str) -> crate::base::ProcessId {

@@ -122,6 +122,16 @@ impl Story<'_> {
         by_hand && self.object("datasets", &meta.namespace, &meta.name).is_none()
     }
 
+    /// Whether the dataset is being taken down, or gone: masters that go with it are no outage.
+    pub(super) fn going_down(&self) -> bool {
+        if self.scenario.spec.kubernetes.as_ref().is_none_or(|spec| !spec.by_hand) {
+            return false;
+        }
+        let meta = &self.scenario.dataset.metadata;
+        let dataset = self.object("datasets", &meta.namespace, &meta.name);
+        dataset.is_none_or(|dataset| dataset.pointer("/metadata/deletionTimestamp").is_some())
+    }
+
     /// An object as the API server has it.
     pub(super) fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         let kubernetes = self.cluster.kubernetes.as_ref()?;

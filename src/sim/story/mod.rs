@@ -224,7 +224,9 @@ impl<'a> Story<'a> {
         }
         self.workload.keep_up(&self.lab, &mut self.cluster);
         self.bear_witness();
-        self.core.look(&self.cluster, &self.faults, now);
+        if !self.going_down() {
+            self.core.look(&self.cluster, &self.faults, now);
+        }
         if let Some(failover) = self.watch.look(&self.cluster, now) {
             let name = failover.new_leader.as_deref().unwrap_or_default();
             let text = format!("{name} leads after {}", failover.fault);

@@ -112,7 +112,11 @@ impl Shell {
                 }
                 Command::While(until, condition, body) => {
                     let mut status = 0;
-                    while !self.exited && (self.list(condition, io, false).await == 0) != *until && !self.exited {
+                    while !self.exited {
+                        let holds = self.list(condition, io, false).await == 0;
+                        if self.exited || holds == *until {
+                            break;
+                        }
                         status = self.list(body, io, true).await;
                         // A loop that never waits must not hold the world.
                         crate::rt::time::yield_now().await;
