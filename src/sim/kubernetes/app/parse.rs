@@ -341,7 +341,7 @@ mod tests {
             ("cat <<EOF", "`<<`"),
             ("case a in", "`case`"),
             ("a &&", "unexpected \"end of file\""),
-            (";;", "`;;`"),
+            (";;", "unexpected \";;\""),
             ("if a; then b", "expecting \"fi\""),
             ("while; do a; done", "unexpected \"do\""),
             ("fi", "unexpected \"fi\""),
