@@ -142,7 +142,6 @@ fn a_session_at_the_prompt_is_judged_and_saved_as_a_scenario() {
         "nonsense",
         "trace 3",
         "goosefs fs masterInfo",
-        "step 5",
         "run 30s",
         &save,
         &save,
@@ -172,4 +171,19 @@ fn a_session_at_the_prompt_is_judged_and_saved_as_a_scenario() {
     assert!(err.contains("nowhere") && err.contains("nonsense"), "{err}");
     let again = stormglass(&["run", &saved, "--seed", "3", "--quiet"]);
     assert_eq!(again.status.code(), Some(0), "{}{}", text(&again.stdout), text(&again.stderr));
+    // Waits and commands at the same times: not only the same story, the same run.
+    assert_eq!(text(&again.stdout).lines().last(), out.lines().last());
+}
+
+#[test]
+fn a_session_that_misses_what_it_asked_for_exits_as_a_run_does() {
+    let lines =
+        ["step 5", "fault kill: leader", "until live_workers: 0, within: 2s", "save Cargo.toml", "kubectl get pod"];
+    let output = typed(&["goosefs-leader-crash", "--seed", "5", "--quiet"], &lines);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(i32::from(Verdict::Vacuous.exit_code())), "{out}\n{err}");
+    assert!(out.contains(" not so, after 2.000 s\n") && out.contains(" events\n"), "{out}");
+    assert!(out.contains("\nreproduce: type the same lines with the same seed"), "{out}");
+    assert!(err.contains("Cargo.toml is there already") && err.contains("kubectl without Kubernetes"), "{err}");
+    assert_eq!(typed(&["none"], &[]).status.code(), Some(2));
 }
