@@ -71,6 +71,7 @@ enum Command {
     Compare(compare::Args),
     Engines(engines::Args),
     List(list::Args),
+    Shell(shell::Args),
     Schema(schema::Args),
 }
 
@@ -85,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Engines(args) => engines::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Shell(args) => shell::run(&args),
         Command::Schema(args) => schema::run(&args),
     };
     ExitCode::from(code)

@@ -46,6 +46,22 @@ pub fn err_is_terminal() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// Whether a person types standard input.
+pub fn in_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// The next line of standard input, without its end; none after the last.
+///
+/// # Errors
+/// As std's.
+pub fn line() -> io::Result<Option<String>> {
+    let mut text = String::new();
+    let read = io::stdin().lock().read_line(&mut text)?;
+    text.truncate(text.trim_end_matches(['\n', '\r']).len());
+    Ok((read > 0).then_some(text))
+}
+
 /// How this program was called, for commands that it suggests.
 pub fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "stormglass".into())

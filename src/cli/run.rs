@@ -1,7 +1,8 @@
 //! `stormglass run`: one run in this process, or a range of seeds, each in a child process.
 
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -95,22 +96,12 @@ pub fn available(engine: EngineKind) -> bool {
 }
 
 fn one(scenario: &Scenario, args: &Args) -> u8 {
-    let trace = match args.trace.as_deref().map(os::create).transpose() {
-        Ok(trace) => trace,
-        Err(error) => {
-            let path = args.trace.as_deref().unwrap_or("".as_ref()).display();
-            os::err(&format!("error: cannot write the trace to {path}: {error}\n"));
-            return BAD_INPUT;
-        }
-    };
+    let Ok(trace) = trace_file(args.trace.as_deref()) else { return BAD_INPUT };
     let options = Options { seed: args.seed, engine: args.engine, trace };
     let outcome = {
         let mut progress = watcher(scenario, args);
-        // A panic of the harness itself is a finding like any other; the run is over and its pieces are not used again.
-        catch_unwind(AssertUnwindSafe(|| sim::run(scenario, options, &mut *progress))).unwrap_or_else(|panic| {
-            let text = format!("the harness panicked: {}", message(&*panic));
-            children::died(&Trial { scenario, engine: args.engine, seed: args.seed }, Verdict::Crash, text)
-        })
+        let trial = Trial { scenario, engine: args.engine, seed: args.seed };
+        guarded(&trial, || sim::run(scenario, options, &mut *progress))
     };
     match args.format {
         Format::Json => os::json(&outcome),
@@ -118,6 +109,21 @@ fn one(scenario: &Scenario, args: &Args) -> u8 {
         Format::Text => os::out(&report::report(&outcome, &os::program(), os::out_paint())),
     }
     outcome.verdict.exit_code()
+}
+
+/// Where the trace goes that was asked for; prints why it cannot.
+pub fn trace_file(path: Option<&Path>) -> Result<Option<Box<dyn Write>>, ()> {
+    let Some(path) = path else { return Ok(None) };
+    os::create(path).map(Some).map_err(|error| {
+        os::err(&format!("error: cannot write the trace to {}: {error}\n", path.display()));
+    })
+}
+
+/// A panic of the harness itself is a finding like any other; the run is over and its pieces are not used again.
+pub fn guarded(trial: &Trial<'_>, run: impl FnOnce() -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        children::died(trial, Verdict::Crash, format!("the harness panicked: {}", message(&*panic)))
+    })
 }
 
 /// Who watches the run.

@@ -15,12 +15,15 @@ pub mod outcome;
 
 pub mod progress;
 
+pub mod prompt;
+
 use std::io::Write;
 
 use tracing_subscriber::filter::LevelFilter;
 
 use self::outcome::Outcome;
 use self::progress::Progress;
+use self::prompt::Prompt;
 use self::scenario::Scenario;
 use self::story::Story;
 use crate::base::Seed;
@@ -46,6 +49,25 @@ pub struct Options {
 /// Runs a scenario once in this process. Another run may follow, but statics of libraries are warm by then: repeatable
 /// runs are the first of their process.
 pub fn run(scenario: &Scenario, options: Options, progress: &mut dyn Progress) -> Outcome {
+    go(scenario, options, progress, None)
+}
+
+/// As [`run`], with the steps that `prompt` asks for in place of the scenario's own.
+pub fn run_interactively(
+    scenario: &Scenario,
+    options: Options,
+    progress: &mut dyn Progress,
+    prompt: &mut dyn Prompt,
+) -> Outcome {
+    go(scenario, options, progress, Some(prompt))
+}
+
+fn go<'a>(
+    scenario: &'a Scenario,
+    options: Options,
+    progress: &'a mut dyn Progress,
+    prompt: Option<&'a mut dyn Prompt>,
+) -> Outcome {
     let Options { seed, engine, trace } = options;
     interpose::begin(seed);
     let bugs: Vec<_> = scenario.spec.planted.iter().map(|planted| planted.0).collect();
@@ -69,7 +91,7 @@ pub fn run(scenario: &Scenario, options: Options, progress: &mut dyn Progress) -
     };
     let lab = Lab::of(seed, world);
     let _log = WorldLog::install(LevelFilter::INFO);
-    Story::new(scenario, seed, lab, progress).run()
+    Story::new(scenario, seed, lab, progress).with_prompt(prompt).run()
 }
 
 /// The outcome of a run that could not begin.

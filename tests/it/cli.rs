@@ -2,7 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a test stops at the first surprise")]
 
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 use stormglass::oracle::Verdict;
 use stormglass::sim::outcome::Outcome;
@@ -107,4 +108,82 @@ fn an_engine_that_is_not_built_is_refused_with_what_to_do() {
 fn the_schema_command_prints_the_stored_schema() {
     let output = stormglass(&["schema"]);
     assert_eq!(text(&output.stdout), include_str!("../../scenarios/schema.json"));
+}
+
+/// Types lines into `stormglass shell`.
+fn typed(args: &[&str], lines: &[&str]) -> Output {
+    #[expect(clippy::disallowed_methods, reason = "a test of the built program starts it")]
+    let mut child = Command::new(env!("CARGO_BIN_EXE_stormglass"))
+        .arg("shell")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn a_session_at_the_prompt_is_judged_and_saved_as_a_scenario() {
+    let saved = format!("{}/a-session.yaml", env!("CARGO_TARGET_TMPDIR"));
+    #[expect(clippy::disallowed_methods, reason = "left by an earlier test")]
+    let _ = std::fs::remove_file(&saved);
+    let save = format!("save {saved}");
+    let lines = [
+        "# a first look",
+        "kubectl get pod",
+        "run 10s",
+        "fault kill: nowhere",
+        "fault kill: leader",
+        "until leader: changed, within: 60s",
+        "nonsense",
+        "trace 3",
+        "goosefs fs masterInfo",
+        "run 30s",
+        &save,
+        &save,
+        "history",
+        "fault ki\t",
+        "quit",
+        "run 10s",
+    ];
+    let output = typed(&["goosefs-on-kubernetes", "--seed", "3"], &lines);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
+    for part in [
+        "hbase-master-0",
+        " 10.000 s passed, ",
+        "kill leader on hbase-master-",
+        " so it is, after ",
+        "current leader master: hbase-master-",
+        "a-session.yaml: ",
+        "    2  kubectl get pod\n",
+        "fault kill: \n",
+        "goosefs-on-kubernetes, seed 3: pass\n",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}\n{err}");
+    }
+    assert!(!out.contains("stormglass [") && !out.contains('\x1b'), "no prompt on a pipe: {out}");
+    assert_eq!(err.matches("error: ").count(), 2, "{err}");
+    assert!(err.contains("nowhere") && err.contains("nonsense"), "{err}");
+    let again = stormglass(&["run", &saved, "--seed", "3", "--quiet"]);
+    assert_eq!(again.status.code(), Some(0), "{}{}", text(&again.stdout), text(&again.stderr));
+    // Waits and commands at the same times: not only the same story, the same run.
+    assert_eq!(text(&again.stdout).lines().last(), out.lines().last());
+}
+
+#[test]
+fn a_session_that_misses_what_it_asked_for_exits_as_a_run_does() {
+    let lines =
+        ["step 5", "fault kill: leader", "until live_workers: 0, within: 2s", "save Cargo.toml", "kubectl get pod"];
+    let output = typed(&["goosefs-leader-crash", "--seed", "5", "--quiet"], &lines);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(i32::from(Verdict::Vacuous.exit_code())), "{out}\n{err}");
+    assert!(out.contains(" not so, after 2.000 s\n") && out.contains(" events\n"), "{out}");
+    assert!(out.contains("\nreproduce: type the same lines with the same seed"), "{out}");
+    assert!(err.contains("Cargo.toml is there already") && err.contains("kubectl without Kubernetes"), "{err}");
+    assert_eq!(typed(&["none"], &[]).status.code(), Some(2));
 }

@@ -7,7 +7,7 @@ use crate::sim::scenario::Fault;
 const CONDITIONS: [&str; 6] = ["leader", "service", "live_workers", "snapshots_installed", "output", "within"];
 
 /// Programs that a command begins with.
-const PROGRAMS: [&str; 2] = ["goosefs", "alluxio"];
+const PROGRAMS: [&str; 3] = ["kubectl", "goosefs", "alluxio"];
 
 /// The whole lines that `begun` may become by its last word, sorted; empty where anything may follow.
 pub fn complete(begun: &str) -> Vec<String> {

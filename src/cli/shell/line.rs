@@ -9,7 +9,7 @@ use crate::sim::scenario::{CommandLine, Expect, Fault, Run, Span, Step};
 
 /// Shown by `help`.
 pub const HELP: &str = "\
-step [N]          go on by N events of the world, one if not given
+step [N]          go on by at least N events of the world, one if not given
 run SPAN          go on for that long: run 30s
 until CONDITION   go on until it is so: until leader: present, within: 60s
 expect CONDITION  ask whether it is so now: expect live_workers: 3
@@ -19,7 +19,8 @@ history           what was typed
 save FILE         write what was done as a scenario
 help              this
 quit              end the run
-Conditions and faults are written as in a scenario's steps. Any other line is a command: goosefs fs masterInfo";
+Conditions and faults are written as in a scenario's steps. Any other line is a command: kubectl get pod.
+A line that ends with a tab is not done: shown is what it may become.";
 
 /// Events that `trace` shows.
 const TRACE: usize = 20;
@@ -29,7 +30,7 @@ const TRACE: usize = 20;
 pub enum Line {
     /// Nothing, or a comment.
     Nothing,
-    /// Go on by so many events; at least one.
+    /// Go on by at least so many events; one or more.
     Events(u64),
     /// Go on for so long.
     Pass(Span),

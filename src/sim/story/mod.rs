@@ -9,6 +9,7 @@ mod disks;
 mod kubernetes;
 mod load;
 mod phases;
+mod prompted;
 mod record;
 mod shell;
 mod steps;
@@ -21,6 +22,7 @@ use super::cluster::{Cluster, Life, build};
 use super::faults::{Aim, Faults, lacking, left_out};
 use super::outcome::{Outcome, Phase, PhaseTime};
 use super::progress::{FaultNews, Load, Progress};
+use super::prompt::Prompt;
 use super::scenario::{Fault, Scenario};
 use super::shell::Variables;
 use super::watch::Watch;
@@ -65,6 +67,8 @@ pub struct Story<'a> {
     witness: Witness,
     workload: Workload,
     progress: &'a mut dyn Progress,
+    /// Asked for steps in place of the scenario's own.
+    prompt: Option<&'a mut dyn Prompt>,
     outcome: Outcome,
     /// Picks whom a step means where one of several is meant.
     chance: Stream,
@@ -104,6 +108,7 @@ impl<'a> Story<'a> {
             witness: Witness::default(),
             workload,
             progress,
+            prompt: None,
             outcome,
             chance: seed.stream("story", 0),
             restarts: Vec::new(),
@@ -115,6 +120,11 @@ impl<'a> Story<'a> {
             variables: Arc::default(),
             second: (SimTime::ZERO, 0),
         }
+    }
+
+    /// Takes its steps from `prompt`, if there is one.
+    pub fn with_prompt(self, prompt: Option<&'a mut dyn Prompt>) -> Self {
+        Self { prompt, ..self }
     }
 
     fn now(&self) -> SimTime {

@@ -25,7 +25,10 @@ impl Story<'_> {
         self.boot()?;
         self.enter(Phase::Safety);
         self.workload.start(&self.lab, &mut self.cluster);
-        self.steps()?;
+        match self.prompt.take() {
+            Some(prompt) => self.prompted(prompt)?,
+            None => self.steps()?,
+        }
         self.advance(self.now() + self.scenario.spec.workload.tail.0)?;
         self.heal()?;
         if self.torn_down() {

@@ -33,7 +33,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), End> {
+    pub(super) fn step(&mut self, step: &Step) -> Result<(), End> {
         match step {
             Step::Wait(span) => self.advance(self.now() + span.0),
             Step::Run(run) => self.type_command(run),
