@@ -53,7 +53,8 @@ impl Story<'_> {
             damage: self.faults.damage.clone(),
             faults: self.faults.effects(&self.lab),
             goals: self.goals.clone(),
-            healed: self.healed,
+            // Of a cluster that was taken down nobody expects a leader.
+            healed: self.healed.filter(|_| !self.torn_down()),
             ended: self.now(),
             core: self.core.verdict(),
             bounds: self.bounds(),

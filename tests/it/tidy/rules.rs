@@ -40,6 +40,7 @@ const DOORS: [(&str, &[&str]); 8] = [
             "src/world/web/",
             "src/kube/apiserver/",
             "src/kube/client/",
+            "src/kube/kubelet/server.rs",
             "src/sim/kubernetes/machine/http.rs",
         ],
     ),

@@ -70,7 +70,8 @@ impl Peers {
         let others = others.map(|(_, peer)| Channel::new(peer.journal.to_string())).collect();
         let journal_dir = config.journal_dir.clone();
         // As far apart as election timeouts are.
-        let patience = config.raft.election_max.saturating_sub(config.raft.election_min);
+        let apart = config.raft.election_max.saturating_sub(config.raft.election_min);
+        let patience = if members.len() > 1 { apart } else { Duration::ZERO };
         let (gate, incoming) = (Mutex::new(gate), Mutex::new(None));
         Arc::new(Self { id, members, others, journal_dir, raft, observer, gate, incoming, patience })
     }
