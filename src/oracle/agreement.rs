@@ -41,7 +41,7 @@ pub fn check(record: &RunRecord) -> Finding {
             }));
             if entry.id.index <= master.committed {
                 let (was, by) = *committed.entry((life, entry.id.index)).or_insert((*entry, &master.name));
-                finding.check((was != *entry).then(|| replaced(was, by, entry, master)));
+                finding.check((!was.is(entry)).then(|| replaced(was, by, entry, master)));
             }
         }
         if let Some(hash) = master.state_hash.filter(|_| master.applied > 0) {

@@ -79,6 +79,13 @@ pub struct LogDigest {
     pub carried_out: Option<CarriedOut>,
 }
 
+impl LogDigest {
+    /// Whether both are the same entry. What it carried out is not compared: who took it over within a snapshot cannot tell.
+    pub fn is(&self, other: &Self) -> bool {
+        (self.id, self.hash) == (other.id, other.hash)
+    }
+}
+
 /// An operation that an entry carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CarriedOut {

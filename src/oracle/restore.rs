@@ -135,7 +135,7 @@ fn not_a_prefix<'a>(now: &'a JournalSeen, known: &mut Known<'a>) -> Option<(u64,
     }
     for entry in now.log.iter().filter(|entry| entry.id.index <= now.kept) {
         let (decided, by) = known.entries.get(&entry.id.index)?;
-        if decided != entry {
+        if !decided.is(entry) {
             let detail = format!("it holds an entry of term {}, {by} one of term {}", entry.id.term, decided.id.term);
             return Some((entry.id.index, detail));
         }
