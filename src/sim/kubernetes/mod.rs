@@ -1,7 +1,7 @@
 //! The simulated Kubernetes of a run: nodes and control plane as processes of the world, Fluid on top.
 //!
 //! What `kube` asks of the machines under it is implemented here: containers are processes, volumes are disks, the cloud's
-//! disks are disks of the world, names go to the world's resolver. Programs leave orders on the [`desk`], and
+//! disks are disks of the world, names go to the world's resolver. Programs leave orders on the desk, and
 //! [`Kubernetes::serve`] carries them out between two slices of time.
 
 mod app;

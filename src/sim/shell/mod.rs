@@ -1,7 +1,7 @@
 //! Command lines as documents print them: `a && b`, `a | awk …`, `name=$(…)`, quotes and variables.
 //!
 //! Parsing ([`Line`]) is pure and happens when a scenario is read; running ([`run`]) asks a [`Runner`] for each simple
-//! command. After `|` only the small filters of [`filter`] can stand. Differs from a shell: no files, no globs, no loops,
+//! command. After `|` only the small filters of `filter` can stand. Differs from a shell: no files, no globs, no loops,
 //! no jobs; what is not understood is refused with its column, never passed on.
 
 mod filter;
