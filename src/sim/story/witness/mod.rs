@@ -71,7 +71,6 @@ impl Story<'_> {
             return;
         }
         witness.looked = Some(now);
-        witness.resources.look(kubernetes);
         witness.journals.look(&self.cluster, self.scenario, now);
         witness.rows.look(&self.lab, &self.cluster, self.scenario, now);
         if self.healed.is_some() {

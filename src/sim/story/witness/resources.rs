@@ -16,7 +16,6 @@ type Counts = BTreeMap<String, u64>;
 #[derive(Default)]
 pub(in crate::sim::story) struct Resources {
     baseline: Option<Counts>,
-    peak: Counts,
 }
 
 fn count(kubernetes: &Kubernetes) -> Counts {
@@ -43,14 +42,6 @@ impl Resources {
         self.baseline = Some(count(kubernetes));
     }
 
-    /// Notes how much there is.
-    pub fn look(&mut self, kubernetes: &Kubernetes) {
-        for (what, count) in count(kubernetes) {
-            let peak = self.peak.entry(what).or_default();
-            *peak = (*peak).max(count);
-        }
-    }
-
     /// Whether there is no more of anything than before.
     pub fn back(&self, kubernetes: &Kubernetes) -> bool {
         let Some(baseline) = &self.baseline else { return true };
@@ -61,8 +52,8 @@ impl Resources {
     pub fn told(&self, kubernetes: &Kubernetes) -> Vec<ResourceCount> {
         let Some(baseline) = &self.baseline else { return Vec::new() };
         let told = |(what, end): (String, u64)| {
-            let peak = self.peak.get(&what).copied().unwrap_or(end);
-            ResourceCount { baseline: baseline.get(&what).copied().unwrap_or(0), end, peak, most: None, what }
+            // Nothing is promised of the most there was at once: it is not followed.
+            ResourceCount { baseline: baseline.get(&what).copied().unwrap_or(0), end, peak: end, most: None, what }
         };
         count(kubernetes).into_iter().map(told).collect()
     }
