@@ -47,7 +47,12 @@ impl Rows {
         let (Some(kubernetes), Some(spec)) = (&cluster.kubernetes, &scenario.spec.kubernetes) else { return };
         let meta = &scenario.dataset.metadata;
         let find = |word: &str| object(kubernetes, word, &meta.namespace, &meta.name);
-        let Some(dataset) = status::<DatasetStatus>(find("datasets")) else {
+        let flavor = scenario.runtime.flavor();
+        let runtimes = format!("{}runtimes", flavor.word());
+        // Fluid unbinds a dataset whose runtime goes; what its row says then is an aim again.
+        let stays = find(&runtimes).is_some_and(|runtime| runtime.pointer("/metadata/deletionTimestamp").is_none());
+        let dataset = find("datasets").filter(|_| stays);
+        let Some(dataset) = status::<DatasetStatus>(dataset) else {
             self.bound = false;
             return;
         };
@@ -55,7 +60,6 @@ impl Rows {
         if !self.bound {
             return;
         }
-        let flavor = scenario.runtime.flavor();
         let truth = truth(lab, cluster, kubernetes, scenario);
         let name = format!("{}/{}", meta.namespace, meta.name);
         let mut row = truth.dataset(now, &name, &dataset, spec.fluid.profile().health, flavor);
@@ -65,8 +69,7 @@ impl Rows {
         }
         let blind = blind(cluster);
         self.all.push(RowSeen { blind: blind.clone(), ..row });
-        let word = format!("{}runtimes", flavor.word());
-        if let Some(runtime) = status::<RuntimeStatus>(find(&word)) {
+        if let Some(runtime) = status::<RuntimeStatus>(find(&runtimes)) {
             self.all.push(RowSeen { blind, ..truth.runtime(now, &name, &runtime) });
         }
     }
