@@ -194,7 +194,8 @@ fn term_of(cluster: &Cluster, index: usize) -> Option<u64> {
     (member.plan.role == target::Role::Master).then(|| member.observer.look(|facts| facts.term))
 }
 
-fn digest(applied: &Applied) -> LogDigest {
+/// An applied entry as oracles compare it.
+pub fn digest(applied: &Applied) -> LogDigest {
     let carried_out = applied.carried_out.map(|change| CarriedOut { op: change.op, took_effect: change.took_effect });
     LogDigest { id: log_id(applied.id), hash: applied.state_hash, carried_out }
 }

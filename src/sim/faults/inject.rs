@@ -62,6 +62,13 @@ impl Faults {
                 let hit = members.iter().filter(|&&m| cluster.out_of_memory(lab, m)).count();
                 ("processes killed", Effect::Counted(hit as u64), Vec::new())
             }
+            Fault::SnapshotVolumes(image) => {
+                ("snapshots taken", Effect::Counted(self.images.take(lab, cluster, &members, &image.name)), Vec::new())
+            }
+            Fault::RestoreVolumes(image) => {
+                let restored = self.images.restore(lab, cluster, &members, &image.name);
+                ("volumes put back", Effect::Counted(restored), Vec::new())
+            }
             Fault::Terminate(stop) => terminate(lab, cluster, &members, stop),
             Fault::Freeze(_) => {
                 let frozen: Vec<usize> = members.iter().copied().filter(|&m| cluster.freeze(lab, m)).collect();

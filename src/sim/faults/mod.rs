@@ -4,6 +4,7 @@
 
 mod active;
 mod doors;
+mod images;
 mod inject;
 mod links;
 mod needs;
@@ -19,6 +20,7 @@ pub use inject::Aim;
 pub use needs::{lacking, left_out};
 
 use self::doors::Doors;
+use self::images::VolumeImages;
 use self::links::Layers;
 use crate::base::{HostId, SimTime};
 use crate::oracle::{Damage, FaultEffect};
@@ -38,6 +40,7 @@ pub struct Faults {
     closed: BTreeMap<(HostId, HostId), u32>,
     layers: Layers,
     doors: Doors,
+    images: VolumeImages,
     /// Copies of blocks that media destroyed so far.
     pub damage: Vec<Damage>,
 }

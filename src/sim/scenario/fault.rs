@@ -57,6 +57,11 @@ pub enum Fault {
     DeletePod(Targets),
     /// The kernel kills a member's program for want of memory. Kubernetes only. Effect: processes killed.
     OutOfMemory(Targets),
+    /// Take a snapshot of the volumes of members, as a crash leaves them. Kubernetes only. Acts if there was a volume.
+    SnapshotVolumes(VolumeImage),
+    /// Put the volumes of members back to a snapshot, a program that uses them or not. Kubernetes only. Acts if what a
+    /// volume held was something else.
+    RestoreVolumes(VolumeImage),
 }
 
 /// A process or host that is stopped.
@@ -299,6 +304,16 @@ pub struct BitRot {
     pub blocks: Option<u32>,
 }
 
+/// Volumes and a snapshot of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeImage {
+    /// Whose volumes: those of their pods, or of the pods they had last.
+    pub target: Targets,
+    /// What the snapshot is called. A second one of this name takes the place of the first.
+    pub name: String,
+}
+
 /// A wall clock that is stepped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -314,7 +329,7 @@ pub struct ClockJump {
 
 impl Fault {
     /// The keys of faults in a scenario file.
-    pub const NAMES: [&str; 20] = [
+    pub const NAMES: [&str; 22] = [
         "kill",
         "power_loss",
         "terminate",
@@ -335,6 +350,8 @@ impl Fault {
         "heal",
         "delete_pod",
         "out_of_memory",
+        "snapshot_volumes",
+        "restore_volumes",
     ];
 
     /// Its key in a scenario file.
@@ -360,6 +377,8 @@ impl Fault {
             Self::Heal(_) => "heal",
             Self::DeletePod(_) => "delete_pod",
             Self::OutOfMemory(_) => "out_of_memory",
+            Self::SnapshotVolumes(_) => "snapshot_volumes",
+            Self::RestoreVolumes(_) => "restore_volumes",
         }
     }
 
@@ -380,6 +399,7 @@ impl Fault {
             Self::DiskError(disk) => &disk.target,
             Self::BitRot(rot) => &rot.target,
             Self::ClockJump(clock) => &clock.target,
+            Self::SnapshotVolumes(image) | Self::RestoreVolumes(image) => &image.target,
         }
     }
 
@@ -402,6 +422,8 @@ impl Fault {
             | Self::ClockJump(_)
             | Self::DeletePod(_)
             | Self::OutOfMemory(_)
+            | Self::SnapshotVolumes(_)
+            | Self::RestoreVolumes(_)
             | Self::Heal(_) => None,
         }
     }

@@ -32,11 +32,12 @@ impl Step {
     pub const ACTIONS: [&str; 3] = ["wait", "run", "expect"];
 
     /// All keys, in the order in which they are documented.
-    pub const NAMES: [&str; 23] = {
-        let mut names = [""; 23];
+    pub const NAMES: [&str; Self::ACTIONS.len() + Fault::NAMES.len()] = {
+        let mut names = [""; Self::ACTIONS.len() + Fault::NAMES.len()];
         let mut i = 0;
         while i < names.len() {
-            names[i] = if i < 3 { Self::ACTIONS[i] } else { Fault::NAMES[i - 3] };
+            let actions = Self::ACTIONS.len();
+            names[i] = if i < actions { Self::ACTIONS[i] } else { Fault::NAMES[i - actions] };
             i += 1;
         }
         names

@@ -220,6 +220,10 @@ fn what_is_written_out_reads_back_as_it_was() {
         "bit_rot: {target: workers, blocks: 3}",
         "clock_jump: {target: leader, by: 1h, back: true}",
         "heal: all",
+        "delete_pod: leader",
+        "out_of_memory: worker",
+        "snapshot_volumes: {target: masters, name: hourly}",
+        "restore_volumes: {target: masters, name: hourly}",
     ]
     .iter()
     .map(|text| serde_saphyr::from_str(text).expect(text))

@@ -38,6 +38,7 @@ pub(super) struct Term {
     alone_until: Mutex<Option<Instant>>,
     /// Why nothing is answered at all.
     refusal: Mutex<Option<String>>,
+    observer: Arc<Observer>,
     /// Its tasks end with it.
     _scope: Scope,
 }
@@ -56,7 +57,8 @@ impl Term {
         let reads = Arc::new(Reads::default());
         let workers = Arc::new(Workers::new(config.registry, replica, observer.clone()));
         let safe_until = Instant::now() + config.safe_mode;
-        observer.update(|facts| (facts.serving, facts.safe_mode) = (Some(number), true));
+        let serving = (!recovered_alone).then_some(number);
+        observer.update(|facts| (facts.serving, facts.safe_mode) = (serving, true));
         let scope = Scope::new();
         scope.spawn("read-rounds", {
             let reads = reads.clone();
@@ -70,7 +72,10 @@ impl Term {
             let observer = observer.clone();
             async move {
                 sleep_until(safe_until).await;
-                observer.update(|facts| facts.safe_mode = false);
+                observer.update(|facts| {
+                    facts.safe_mode = false;
+                    facts.serving = (!facts.outdated).then_some(number);
+                });
             }
         });
         let alone_until = Mutex::new(recovered_alone.then_some(safe_until));
@@ -84,6 +89,7 @@ impl Term {
             safe_until,
             alone_until,
             refusal: Mutex::default(),
+            observer: observer.clone(),
             _scope: scope,
         })
     }
@@ -91,12 +97,15 @@ impl Term {
     /// Nothing is answered from now on. Gives the refusal.
     pub(super) fn refuse(&self, why: String) -> FsError {
         *lock(&self.refusal) = Some(why.clone());
+        self.observer.update(|facts| (facts.serving, facts.outdated) = (None, true));
         FsError::Unavailable(why)
     }
 
     /// A worker has seen nothing that is not here.
     pub(super) fn vouch(&self) {
-        *lock(&self.alone_until) = None;
+        if lock(&self.alone_until).take().is_some() {
+            self.observer.update(|facts| facts.serving = (!facts.outdated).then_some(self.number));
+        }
     }
 
     /// Refuses all if the journal is known to be an old one, and most while it may yet turn out to be.

@@ -64,6 +64,13 @@ pub enum DiskError {
 #[derive(Debug, Clone)]
 pub struct DiskImage(FileSystem);
 
+impl DiskImage {
+    /// Changes that the disk had seen by then, since it was made or emptied.
+    pub fn changes(&self) -> u64 {
+        self.0.changes()
+    }
+}
+
 pub(super) struct Disk {
     pub(super) fs: FileSystem,
     pub(super) device: Device,

@@ -3,20 +3,24 @@
 use std::collections::BTreeMap;
 
 use crate::base::SimTime;
+use crate::oracle::LogDigest;
 use crate::oracle::cluster::JournalSeen;
 use crate::sim::cluster::Cluster;
 use crate::sim::scenario::Scenario;
 use crate::sim::scenario::target::Role;
-use crate::stack::observe::Role as Raft;
+use crate::sim::watch::digest;
+use crate::stack::observe::{MasterFacts, Role as Raft};
 
 /// What a master presented, to see whether it changed.
-type Brief = (u32, u64, Option<u64>, u64, bool);
+type Brief = (u32, u64, Option<u64>, u64, bool, bool);
 
 /// All that was presented.
 #[derive(Default)]
 pub(super) struct Journals {
     seen: Vec<JournalSeen>,
     last: BTreeMap<usize, Brief>,
+    /// Up to which entry of which start of a master its log was taken over.
+    taken: BTreeMap<usize, (u32, u64)>,
 }
 
 impl Journals {
@@ -27,7 +31,7 @@ impl Journals {
             let member = &cluster.members[index];
             let Some(facts) = cluster.facts(index).filter(|facts| facts.role != Raft::Down) else { continue };
             let kept = facts.committed.map_or(0, |id| id.index).min(facts.last_log.unwrap_or(0));
-            let brief = (member.incarnation, facts.term, facts.last_log, kept, facts.serving.is_some());
+            let brief = (member.incarnation, facts.term, facts.last_log, kept, facts.serving.is_some(), facts.outdated);
             if self.last.insert(index, brief) == Some(brief) {
                 continue;
             }
@@ -35,6 +39,7 @@ impl Journals {
                 Some(volume) => volume.clone(),
                 None => format!("{} {}", member.plan.name, member.pod.as_deref().unwrap_or_default()),
             };
+            let log = if facts.serving.is_some() { self.news(index, member.incarnation, &facts) } else { Vec::new() };
             self.seen.push(JournalSeen {
                 at: now,
                 home,
@@ -45,12 +50,28 @@ impl Journals {
                 last: facts.last_log.unwrap_or(0),
                 kept,
                 serving: facts.serving.is_some(),
-                noticed: None,
+                noticed: facts.outdated.then(|| "it refuses to serve".into()),
                 volatile: member.volumes.is_empty(),
                 state: facts.tail.back().map(|applied| (applied.id.index, applied.state_hash)),
-                log: Vec::new(),
+                log,
             });
         }
+    }
+
+    /// Entries that a serving master applied since the last look, without a gap: it may have taken over a snapshot.
+    fn news(&mut self, index: usize, incarnation: u32, facts: &MasterFacts) -> Vec<LogDigest> {
+        let taken = self.taken.entry(index).or_default();
+        let known = if taken.0 == incarnation { taken.1 } else { 0 };
+        let mut log: Vec<LogDigest> = Vec::new();
+        for applied in facts.tail.iter().rev().take_while(|applied| applied.id.index > known) {
+            if log.last().is_some_and(|after| after.id.index != applied.id.index + 1) {
+                break;
+            }
+            log.push(digest(applied));
+        }
+        log.reverse();
+        *taken = (incarnation, log.last().map_or(known, |last| last.id.index));
+        log
     }
 
     /// All of them.
