@@ -1,6 +1,6 @@
 //! The cache's command line in the pod of an operation, on the stack's own client.
 //!
-//! Differs: a block is cached once, so more than one copy is refused; there is no `fsadmin backup`.
+//! Differs: a block is cached once, so more than one copy is refused.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use super::images::Launch;
 use crate::kube::fluid::probe::{Answer, Content, ProbeError};
 use crate::kube::fluid::tool::CacheTool;
 use crate::rt::fs;
-use crate::sim::kubernetes::machine::Spot;
 use crate::sim::kubernetes::probe::count;
 use crate::stack::client::{ClientOptions, FileSystemClient};
 use crate::stack::fuse::{Errno, Fuse, FuseOptions};
@@ -67,6 +66,21 @@ impl ClientTool {
         self.fuse.release(open.handle).await?;
         done
     }
+
+    /// Writes a file of the container, aside first, with its directories.
+    async fn put(&self, file: &str, bytes: &[u8]) -> Result<(), String> {
+        let real = self.launch.real(file)?;
+        let aside = format!("{real}.new");
+        let written = async {
+            if let Some((parent, _)) = real.rsplit_once('/') {
+                fs::create_dir_all(parent).await?;
+            }
+            fs::write(&aside, bytes).await?;
+            fs::File::open(&aside).await?.sync_all().await?;
+            fs::rename(&aside, &real).await
+        };
+        written.await.map_err(|error| format!("{file}: {error}"))
+    }
 }
 
 impl CacheTool for ClientTool {
@@ -102,8 +116,12 @@ impl CacheTool for ClientTool {
         })
     }
 
-    fn backup<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
-        Box::pin(async { Err(failed("fsadmin backup", "this cache writes no backups")) })
+    fn backup<'a>(&'a self, file: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let bytes = self.client().backup(self.client().deadline()).await;
+            let bytes = bytes.map_err(|error| failed("fsadmin backup", error))?;
+            self.put(file, &bytes).await.map_err(|why| failed("fsadmin backup", why))
+        })
     }
 
     fn count(&self) -> Answer<'_, Content> {
@@ -111,12 +129,6 @@ impl CacheTool for ClientTool {
     }
 
     fn write<'a>(&'a self, file: &'a str, text: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let refused = |why: String| failed("write", format!("{file}: {why}"));
-            let spot =
-                self.launch.machine.find(&self.launch.on_node(file)).map_err(|errno| refused(errno.to_string()))?;
-            let Spot::Disk(real) = spot else { return Err(refused("not on a disk".into())) };
-            fs::write(&real, text.as_bytes()).await.map_err(|error| refused(error.to_string()))
-        })
+        Box::pin(async move { self.put(file, text.as_bytes()).await.map_err(|why| failed("write", why)) })
     }
 }

@@ -286,6 +286,14 @@ impl FileSystemClient {
         }
     }
 
+    /// A backup of all metadata, as the content of a file; keep it as safe as a journal.
+    pub async fn backup(&self, deadline: Instant) -> FsResult<Vec<u8>> {
+        match self.call(MasterRequest::Backup, deadline).await.answer()? {
+            MasterAnswer::Backup(file) => Ok(file.0),
+            other => Err(nonsense(&other)),
+        }
+    }
+
     /// The state of the cluster.
     pub async fn report(&self, deadline: Instant) -> FsResult<ClusterReport> {
         match self.call(MasterRequest::Report, deadline).await.answer()? {

@@ -38,6 +38,8 @@ pub struct MasterConfig {
     pub ufs_block_size: u64,
     /// How long one listing of an under-store may take.
     pub ufs_timeout: Duration,
+    /// The backup that masters without metadata begin from: `alluxio.master.journal.init.from.backup`, an absolute path.
+    pub init_from_backup: Option<String>,
 }
 
 /// Raft's timers and sizes.
@@ -109,6 +111,7 @@ impl MasterConfig {
             retry_cache: RETRY_CACHE_SIZE,
             ufs_block_size: 64 << 20,
             ufs_timeout: Duration::from_secs(60),
+            init_from_backup: None,
         }
     }
 

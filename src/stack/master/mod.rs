@@ -15,6 +15,7 @@
 //! | `workers` | the registry with clock, chance and state |
 //! | `report`, `screen` | operators' facts, and their screens |
 
+pub mod backup;
 pub mod config;
 mod loading;
 mod persist;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use openraft::ServerState;
 
+use super::backup::{self, BackupError};
 use super::config::MasterConfig;
 use super::persist;
 use super::raft::{LogStore, Machine, Network, Peers, Raft, Replica, TypeConfig, joining, machine::entry_id};
@@ -58,6 +59,9 @@ pub enum MasterError {
     /// The journal, or a snapshot in it, cannot be used.
     #[error("journal: {0}")]
     Journal(#[from] io::Error),
+    /// There is no metadata yet, and the backup to begin from cannot be used.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// Raft stopped.
     #[error("raft stopped: {0}")]
     Raft(String),
@@ -106,6 +110,7 @@ impl Master {
             ufs: Arc::new(Mounted::new(self.ufs, own_mounts)),
             office: Mutex::new(None),
             started: (Duration::from_millis(wall_ms()), Instant::now()),
+            unusable: Mutex::default(),
         });
         let scope = Scope::new();
         scope.spawn("journal-port", peers.clone().serve(journal));
@@ -129,7 +134,7 @@ impl Master {
             }
             Either::Right(why) => {
                 self.observer.update(|facts| (facts.role, facts.serving) = (Role::Down, None));
-                Err(MasterError::Raft(why))
+                Err(lock(&service.unusable).take().map_or(MasterError::Raft(why), MasterError::Backup))
             }
         }
     }
@@ -220,12 +225,21 @@ fn leave_office(service: &Service) {
     service.observer.update(|facts| (facts.serving, facts.safe_mode, facts.live_workers) = (None, false, 0));
 }
 
-/// Proves leadership of `term`, takes office, and then writes to under-stores what is wanted there. Aborted when Raft says that the term is over.
+/// Proves leadership of `term`, takes a backup over if there is one to begin from, takes office, and then writes to under-stores what is wanted there. Aborted when Raft says that the term is over.
 async fn take_office(service: Arc<Service>, term: u64) {
     // 0 would do as well; it only looks like a name that was forgotten.
     let name = chance::stream("office").bits().max(1);
     while let Err(error) = prove(&service, name).await {
         tracing::info!(term, %error, "not in office yet");
+        sleep(CONFIRM_RETRY).await;
+    }
+    while let Err(error) = backup::take_over(&service).await {
+        tracing::error!(term, %error, "cannot begin");
+        if !matches!(error, BackupError::Refused(_)) {
+            *lock(&service.unusable) = Some(error);
+            let _stopped = service.raft.shutdown().await;
+            return;
+        }
         sleep(CONFIRM_RETRY).await;
     }
     if let Some(term) = enter_office(&service, term) {

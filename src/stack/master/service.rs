@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::backup::{self, BackupError};
 use super::config::MasterConfig;
 use super::raft::{Raft, Replica};
 use super::state::{Command, Reply, Standing, State};
@@ -28,6 +29,8 @@ pub(super) struct Service {
     /// The term of office; none while this master does not lead.
     pub(super) office: Mutex<Option<Arc<Term>>>,
     pub(super) started: (Duration, Instant),
+    /// Why the master ends, if it could not begin from its backup.
+    pub(super) unusable: Mutex<Option<BackupError>>,
 }
 
 /// An answer and the journal index that it reflects.
@@ -108,6 +111,10 @@ impl Service {
                     Ok(MasterAnswer::Mounts(state.mounts().map(|(path, mount)| mount.info(path, secrets)).collect()))
                 })
             }
+            MasterRequest::Backup => {
+                self.confirm(term).await?;
+                self.read(|state| backup::of(state).map(MasterAnswer::Backup))
+            }
             MasterRequest::QuorumInfo => Ok((0, MasterAnswer::Quorum(self.quorum_info()))),
             MasterRequest::Report => Ok((0, MasterAnswer::Report(self.report(term)))),
         }
@@ -170,7 +177,6 @@ impl Service {
             self.config.journal_dir, seen.index
         );
         tracing::error!(%why, "refuses to serve");
-        self.observer.update(|facts| (facts.serving, facts.outdated) = (None, true));
         Err(term.refuse(why))
     }
 

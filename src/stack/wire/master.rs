@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BlockId, BlockInfo, FileInfo, FsResult, InodeId, Mark, MountInfo, MountOptions, OpId, TierUsage, WorkerAddress,
-    WorkerId,
+    BlockId, BlockInfo, FileInfo, FsResult, HiddenBytes, InodeId, Mark, MountInfo, MountOptions, OpId, TierUsage,
+    WorkerAddress, WorkerId,
 };
 
 /// A request to a master's rpc port.
@@ -40,6 +40,8 @@ pub enum MasterRequest {
     Persisted { blocks: Vec<BlockId> },
     /// All mounts by path. Clients of under-stores ask with `secrets`; everybody else gets the names of secret options only.
     Mounts { secrets: bool },
+    /// `fsadmin backup`: all metadata, secrets of mounts included, as the content of a file.
+    Backup,
 }
 
 /// A change that goes through the journal.
@@ -99,6 +101,8 @@ pub enum MasterAnswer {
     Persisted(Vec<BlockId>),
     /// To `Mounts`.
     Mounts(Vec<MountInfo>),
+    /// To `Backup`.
+    Backup(HiddenBytes),
 }
 
 /// What a master tells a worker to do.

@@ -203,3 +203,13 @@ pub struct BlockInfo {
     /// Workers that reported it, in address order; empty is normal right after a failover.
     pub locations: Vec<WorkerAddress>,
 }
+
+/// Bytes with secrets among them: shown by their number alone.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HiddenBytes(pub Vec<u8>);
+
+impl std::fmt::Debug for HiddenBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::properties::Properties;
 use super::{Images, Launch, Launched};
+use crate::kube::fluid::chart::JOURNAL_BACKUP;
 use crate::kube::fluid::flavor::Flavor;
 use crate::rt::fs;
 use crate::rt::{Either, select2, signal};
@@ -115,7 +116,7 @@ impl Launch {
     }
 
     /// The path of the node's disk behind a path of the container.
-    fn real(&self, path: &str) -> Result<String, String> {
+    pub(in crate::sim::kubernetes) fn real(&self, path: &str) -> Result<String, String> {
         match self.machine.find(&self.on_node(path)) {
             Ok(Spot::Disk(path)) => Ok(path),
             Ok(Spot::Fuse(..)) => Err(format!("{path} is a fuse")),
@@ -132,7 +133,14 @@ impl Launch {
         let properties = self.properties(flavor, "fuse", "jindofsx-client").await?;
         let name = if flavor == Flavor::Jindo { "fs.jindofsx.namespace.rpc.address" } else { "master.rpc.addresses" };
         let masters = properties.list(name);
-        if masters.is_empty() { Err(format!("property {name} is not set")) } else { Ok(masters) }
+        if !masters.is_empty() {
+            return Ok(masters);
+        }
+        // One master is named by its host and port.
+        match (properties.get("master.hostname"), properties.get("master.rpc.port")) {
+            (Some(host), Some(port)) => Ok(vec![format!("{host}:{port}")]),
+            _ => Err(format!("property {name} is not set")),
+        }
     }
 }
 
@@ -192,6 +200,9 @@ async fn master(images: Arc<Images>, flavor: Flavor, launch: Launch, observer: A
     if alone {
         config.raft.heartbeat = ALONE.0 / 4;
         (config.raft.election_min, config.raft.election_max) = ALONE;
+    }
+    if let Some(file) = launch.spec.env.iter().find(|env| env.name == JOURNAL_BACKUP) {
+        config.init_from_backup = Some(launch.real(&file.value)?);
     }
     let stop = async {
         if signal::terminated().await.is_err() {

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::stack::wire::master::{Change, MasterAnswer, MasterReply};
-use crate::stack::wire::{BlockId, FileInfo, FsResult, InodeId, OpId, UfsRef};
+use crate::stack::wire::{BlockId, FileInfo, FsResult, HiddenBytes, InodeId, OpId, UfsRef};
 
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,11 @@ pub enum Command {
         /// The name.
         name: u64,
     },
+    /// A group of masters without metadata takes over that of a backup.
+    Restore {
+        /// An image of the state: [`State::encode`](super::State::encode).
+        image: HiddenBytes,
+    },
 }
 
 impl Command {
@@ -62,7 +67,11 @@ impl Command {
         match self {
             Self::Change { op, .. } => Some(*op),
             Self::Through { op, .. } => Some(*op),
-            Self::CommitBlock { .. } | Self::LoadUfs(_) | Self::Office { .. } | Self::Persisted { .. } => None,
+            Self::CommitBlock { .. }
+            | Self::LoadUfs(_)
+            | Self::Office { .. }
+            | Self::Persisted { .. }
+            | Self::Restore { .. } => None,
         }
     }
 }
@@ -142,6 +151,7 @@ impl fmt::Display for Command {
             Self::Persisted { file, url, .. } => write!(f, "Persisted {} at {url}", file.0),
             Self::CommitBlock { block, length } => write!(f, "CommitBlock {} of {length} bytes", block.0),
             Self::Office { name } => write!(f, "Office {name:x}"),
+            Self::Restore { image } => write!(f, "Restore {image:?}"),
             Self::LoadUfs(listing) => write!(f, "LoadUfs {} with {} entries", listing.dir, listing.entries.len()),
         }
     }

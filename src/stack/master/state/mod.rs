@@ -14,6 +14,7 @@ mod load;
 mod mounts;
 mod offices;
 mod path;
+mod restore;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -110,6 +111,7 @@ impl State {
                 self.offices.take(index, *name);
                 Ok(Outcome::Done)
             }
+            Command::Restore { image } => self.restore(index, &image.0),
         };
         Reply { index, result, freed }
     }

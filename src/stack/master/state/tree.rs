@@ -291,6 +291,13 @@ impl Tree {
         self.hash.get()
     }
 
+    /// Every inode counts as changed at `index`.
+    pub fn stamp_all(&mut self, index: u64) {
+        for id in self.inodes.keys().copied().collect::<Vec<_>>() {
+            self.edit(id, |inode| inode.version = index);
+        }
+    }
+
     /// 1. the root is a directory, its own parent, without a name;
     /// 2. names are valid, ids below the next one, versions up to `applied`;
     /// 3. files have a block size, and a length only when completed;
