@@ -90,6 +90,7 @@ impl<'a> Story<'a> {
     pub fn new(scenario: &'a Scenario, seed: Seed, lab: Lab, progress: &'a mut dyn Progress) -> Self {
         let cluster = build(&lab, scenario, seed);
         let workload = Workload::new(scenario, &cluster);
+        let witness = Witness::new(&lab, scenario);
         if let Some(kubernetes) = &cluster.kubernetes {
             kubernetes.keep_history(workload.recorder());
         }
@@ -105,7 +106,7 @@ impl<'a> Story<'a> {
             watch: Watch::default(),
             core: CoreWatch::default(),
             disks: DiskWatch::default(),
-            witness: Witness::default(),
+            witness,
             workload,
             progress,
             prompt: None,

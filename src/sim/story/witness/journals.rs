@@ -10,7 +10,7 @@ use crate::sim::scenario::target::Role;
 use crate::stack::observe::Role as Raft;
 
 /// What a master presented, to see whether it changed.
-type Brief = (u32, u64, Option<u64>, u64, bool);
+type Brief = (u32, u64, Option<u64>, u64, bool, Option<u64>);
 
 /// All that was presented.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Journals {
             let member = &cluster.members[index];
             let Some(facts) = cluster.facts(index).filter(|facts| facts.role != Raft::Down) else { continue };
             let kept = facts.committed.map_or(0, |id| id.index).min(facts.last_log.unwrap_or(0));
-            let brief = (member.incarnation, facts.term, facts.last_log, kept, facts.serving.is_some());
+            let brief = (member.incarnation, facts.term, facts.last_log, kept, facts.serving.is_some(), facts.cluster);
             if self.last.insert(index, brief) == Some(brief) {
                 continue;
             }
@@ -40,7 +40,7 @@ impl Journals {
                 home,
                 member: member.plan.name.clone(),
                 group: format!("{}/{}", meta.namespace, meta.name),
-                cluster: String::new(),
+                cluster: facts.cluster.map(|name| format!("{name:016x}")).unwrap_or_default(),
                 term: facts.term,
                 last: facts.last_log.unwrap_or(0),
                 kept,
