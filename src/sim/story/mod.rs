@@ -235,6 +235,7 @@ impl<'a> Story<'a> {
         }
         self.workload.keep_up(&self.lab, &mut self.cluster);
         self.bear_witness();
+        self.follow_blocks();
         if !self.going_down() {
             self.core.look(&self.cluster, &self.faults, now);
         }
