@@ -52,7 +52,7 @@ pub use cluster::ClusterRecord;
 pub use history::{Answer, BytesSeen, Call, Content, Operation, Outcome, Refusal, Seen};
 pub use judge::{Judgement, OracleReport, judge};
 pub use observation::{
-    BlockObservation, Damage, FaultEffect, FinalTree, Goal, Health, LogDigest, LogId, MasterObservation, Role,
+    BlockObservation, Damage, FaultEffect, FinalTree, Goal, Gone, Health, LogDigest, LogId, MasterObservation, Role,
     UfsVersion, Unreadable, WorkerObservation,
 };
 pub use record::{Bounds, Core, Outage, RunRecord, Setup};

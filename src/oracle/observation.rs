@@ -166,6 +166,17 @@ pub struct Damage {
     pub at: SimTime,
 }
 
+/// A copy of a block that lay whole on a worker's disk and is not there any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// The worker that held it.
+    pub worker: String,
+    /// Which.
+    pub block: BlockId,
+    /// When that was seen first.
+    pub at: SimTime,
+}
+
 /// One version of one file of an under-store, from a moment on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UfsVersion {

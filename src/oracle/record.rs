@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::ClusterRecord;
 use super::history::Operation;
-use super::observation::{Damage, FaultEffect, FinalTree, Goal, MasterObservation, UfsVersion, WorkerObservation};
+use super::observation::{
+    Damage, FaultEffect, FinalTree, Goal, Gone, MasterObservation, UfsVersion, WorkerObservation,
+};
 use crate::base::SimTime;
 
 /// One run.
@@ -25,6 +27,8 @@ pub struct RunRecord {
     pub masters: Vec<MasterObservation>,
     /// Workers, in order of time.
     pub workers: Vec<WorkerObservation>,
+    /// Blocks that went from workers' disks, in order of time.
+    pub gone: Vec<Gone>,
     /// The scan after settling; `None` if the run never got there.
     pub final_tree: Option<FinalTree>,
     /// Versions of under-store files, for the bytes of reads.

@@ -5,9 +5,10 @@
 //! are missing that were durable there and committed. Whoever works with it, votes or answers, breaks the promise; who
 //! notices and refuses, or says what it does, keeps it (etcd issue 10166). Entries that were never committed may go: a later
 //! leader replaces them. A master whose home is new begins with nothing and is judged by its group: another cluster id
-//! under the same name is a second cluster (Fluid issue 3283), unless the group keeps nothing that lasts.
+//! under the same name is a second cluster (Fluid issue 3283). A group that keeps nothing that lasts may begin anew, but the
+//! cluster before must then be over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::JournalSeen;
 use super::judge::Finding;
@@ -63,22 +64,25 @@ fn epochs(journals: &[JournalSeen], finding: &mut Finding) {
 }
 
 fn groups(journals: &[JournalSeen], finding: &mut Finding) {
-    let mut formed: BTreeMap<&str, &JournalSeen> = BTreeMap::new();
+    // The clusters of each group, the one that was presented last behind. Of a group that is split one pair is told.
+    let mut formed: BTreeMap<&str, Vec<&JournalSeen>> = BTreeMap::new();
+    let mut split: BTreeSet<&str> = BTreeSet::new();
     for now in journals.iter().filter(|journal| journal.serving && !journal.cluster.is_empty()) {
-        let first = *formed.entry(&now.group).or_insert(now);
-        if now.cluster != first.cluster && (now.volatile || now.noticed.is_some()) {
-            formed.insert(&now.group, now);
-            continue;
-        }
-        let split = now.cluster != first.cluster;
-        finding.check(split.then(|| Violation::SplitCluster {
+        let all = formed.entry(&now.group).or_default();
+        let last = all.last().copied().filter(|last| last.cluster != now.cluster);
+        // What begins anew ends what was before: a cluster that comes back was there all the time.
+        let back = last.is_some() && all.iter().any(|before| before.cluster == now.cluster);
+        let anew = (now.volatile || now.noticed.is_some()) && !back;
+        let second = last.filter(|_| !anew && split.insert(&now.group));
+        finding.check(second.map(|first| Violation::SplitCluster {
             group: now.group.clone(),
             first: format!("{} ({})", first.member, first.cluster),
             second: format!("{} ({})", now.member, now.cluster),
             at: now.at,
         }));
-        if split {
-            formed.insert(&now.group, now);
+        if last.is_some() || all.is_empty() {
+            all.retain(|before| before.cluster != now.cluster);
+            all.push(now);
         }
     }
 }
@@ -216,6 +220,10 @@ mod tests {
         ] {
             assert_eq!(names(vec![first(), second]), vec!["SplitCluster"; want], "{why}");
         }
+        let lost =
+            |t, cluster: &str| JournalSeen { cluster: cluster.into(), volatile: true, ..journal(t, "pod", 1, 1) };
+        assert_eq!(names(vec![lost(1, "c1"), lost(2, "c2"), lost(3, "c3")]), [""; 0], "one after the other");
+        assert_eq!(names(vec![lost(1, "c1"), lost(2, "c2"), lost(3, "c1")]), ["SplitCluster"], "both at once");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! the reader to judge, from terms and logs of several members. Updating never waits.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::base::lock;
 use crate::stack::wire::OpId;
@@ -92,6 +92,10 @@ pub struct MasterFacts {
     pub tail: VecDeque<Applied>,
     /// Workers that heartbeat, as far as a leader knows.
     pub live_workers: usize,
+    /// The name that its cluster got when it was formed; none before its first leader took office.
+    pub cluster: Option<u64>,
+    /// Paths of the mounts that it knows, in order.
+    pub mounts: Arc<[String]>,
 }
 
 /// The facts, shared between the master that updates them and whoever reads them.

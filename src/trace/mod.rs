@@ -9,4 +9,4 @@ pub mod recorder;
 
 pub use event::{Event, Kind};
 pub use hash::{Digest, Rolling};
-pub use recorder::Recorder;
+pub use recorder::{Listener, Recorder};

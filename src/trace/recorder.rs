@@ -10,12 +10,16 @@ use crate::base::{HostId, SimTime};
 /// Events kept in memory for the report of a failing run; turns of tasks are not among them.
 pub const RING: usize = 512;
 
+/// Hears of every event that holds a text of somebody's. It must not ask the world anything.
+pub type Listener = Box<dyn FnMut(&Event)>;
+
 /// The trace of one run.
 pub struct Recorder {
     hash: Rolling,
     count: u64,
     ring: VecDeque<Event>,
     out: Option<Box<dyn Write>>,
+    listener: Option<Listener>,
     written: u64,
     failed: Option<io::Error>,
 }
@@ -29,7 +33,13 @@ impl Default for Recorder {
 impl Recorder {
     /// A new trace, also written to `out` line by line.
     pub fn new(out: Option<Box<dyn Write>>) -> Self {
-        Self { hash: Rolling::default(), count: 0, ring: VecDeque::with_capacity(RING), out, written: 0, failed: None }
+        let ring = VecDeque::with_capacity(RING);
+        Self { hash: Rolling::default(), count: 0, ring, out, listener: None, written: 0, failed: None }
+    }
+
+    /// Tells `listener` of all texts from now on.
+    pub fn listen(&mut self, listener: Listener) {
+        self.listener = Some(listener);
     }
 
     /// Adds one event.
@@ -40,6 +50,11 @@ impl Recorder {
         self.count += 1;
         if self.out.is_some() {
             self.write(&event);
+        }
+        if let (Some(listener), Kind::Boot(..) | Kind::Log { .. } | Kind::Harness { .. }) =
+            (&mut self.listener, &event.kind)
+        {
+            listener(&event);
         }
         // Turns of tasks are most of a trace and tell a reader least.
         if !matches!(event.kind, Kind::Poll(_) | Kind::Spawn(..) | Kind::End(_)) {
@@ -95,6 +110,9 @@ impl Recorder {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
     use super::*;
     use crate::base::{ProcessId, TaskId};
 
@@ -127,5 +145,18 @@ mod tests {
         r.record(SimTime(1), None, Kind::Poll(TaskId(1)));
         r.record(SimTime(2), None, Kind::Poll(TaskId(1)));
         assert_eq!(r.finish().map_err(|e| e.kind()), Err(io::ErrorKind::StorageFull));
+    }
+
+    #[test]
+    fn a_listener_hears_texts_and_nothing_else() {
+        let heard: Rc<RefCell<Vec<String>>> = Rc::default();
+        let mut r = Recorder::default();
+        let own = heard.clone();
+        r.listen(Box::new(move |event| own.borrow_mut().push(event.to_string())));
+        r.record(SimTime(1), None, Kind::Poll(TaskId(1)));
+        r.record(SimTime(2), None, Kind::Log { level: "INFO", target: "raft".into(), message: "leads".into() });
+        r.record(SimTime(3), None, Kind::Harness { what: "step", text: "wait 1s".into() });
+        assert_eq!(heard.borrow().len(), 2);
+        assert!(heard.borrow()[0].contains("leads"), "{heard:?}");
     }
 }

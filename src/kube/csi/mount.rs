@@ -90,7 +90,8 @@ pub fn is_within(path: &str, root: &str) -> bool {
     path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn below(root: &str, rest: &str) -> String {
+/// `rest` below `root`; `root` itself if `rest` is the root.
+pub fn below(root: &str, rest: &str) -> String {
     let rest = rest.trim_matches('/');
     match (root.trim_end_matches('/'), rest) {
         ("", "") => "/".into(),
@@ -223,6 +224,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_path_below_another_has_no_slash_too_many() {
+        for (root, rest, want) in [("/", "/", "/"), ("/a", "/", "/a"), ("/a/", "/b/c", "/a/b/c"), ("/", "/b", "/b")] {
+            assert_eq!(below(root, rest), want, "{root} {rest}");
+        }
+    }
 
     #[test]
     fn a_bind_of_a_dead_fuse_says_so_until_it_is_bound_again() {

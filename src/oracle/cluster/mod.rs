@@ -176,7 +176,7 @@ pub struct JournalSeen {
     pub member: String,
     /// The release whose masters are one cluster.
     pub group: String,
-    /// The id that the cluster got when it was formatted; without one, the digest of its first entry.
+    /// The name that the cluster got when it was formed; empty before that.
     pub cluster: String,
     /// The epoch: a Raft term, or a count of starts that is itself durable.
     pub term: u64,
@@ -211,9 +211,12 @@ pub struct Aim {
     pub within: Duration,
 }
 
-/// A pod is ready again: a node's death is noticed (40 s), its pods are evicted (300 s), a disk is detached by force (360 s)
-/// and attached, and a back-off of 300 s may be under way.
-pub const PODS_CONVERGE: Duration = Duration::from_secs(1_020);
+/// A pod is ready again. After the heal every node has its power and its kubelet: a back-off of 300 s may be under way, and
+/// the volumes of the pod before take a grace and a back-off of 122 s more.
+pub const PODS_CONVERGE: Duration = Duration::from_secs(540);
+/// A pod that is being deleted is gone, its grace not counted: an unmount that fails is tried again after 122 s at most, and
+/// what it waits for may need one more try.
+pub const PODS_GO: Duration = Duration::from_secs(300);
 /// Two rounds of Fluid's controllers, and their pace.
 pub const DATASET_CONVERGES: Duration = Duration::from_secs(185);
 /// Fluid's recovery of mounts looks every 5 s; the fuse pod's back-off comes before.

@@ -3,7 +3,7 @@
 //! Read from outside, past the worker: what a program says of its own blocks is not believed. Damage counts even where the
 //! worker would not see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::Cluster;
@@ -52,19 +52,31 @@ fn by_disk(lab: &Lab, cluster: &Cluster, member: usize) -> BTreeMap<DiskId, Vec<
 
 /// Bytes of the whole blocks on a member's disks, whatever their health.
 pub fn cached_bytes(lab: &Lab, cluster: &Cluster, member: usize) -> u64 {
-    let mut bytes = 0;
-    for (disk, dirs) in by_disk(lab, cluster, member) {
-        let count = |files: &FileSystem| {
-            let length = |(path, bytes): (String, Option<&[u8]>)| {
-                let (dir, name) = path.rsplit_once('/')?;
-                let block = block_named(name).filter(|_| dirs.iter().any(|known| known == dir))?;
-                Header::decode(block, bytes?).ok().map(|header| header.length)
-            };
-            files.walk().into_iter().filter_map(length).sum::<u64>()
+    headers(lab, cluster, member).into_iter().map(|header| header.length).sum()
+}
+
+/// The whole blocks on a member's disks, whatever their health.
+pub fn whole_blocks(lab: &Lab, cluster: &Cluster, member: usize) -> BTreeSet<BlockId> {
+    headers(lab, cluster, member).into_iter().map(|header| header.block).collect()
+}
+
+/// Counts the changes of a member's disks: whoever saw this number before finds the same blocks.
+pub fn changes(lab: &Lab, cluster: &Cluster, member: usize) -> u64 {
+    let of = |disk: DiskId| lab.disks.look(disk, FileSystem::changes).unwrap_or_default();
+    by_disk(lab, cluster, member).into_keys().map(of).sum()
+}
+
+fn headers(lab: &Lab, cluster: &Cluster, member: usize) -> Vec<Header> {
+    let on = |(disk, dirs): (DiskId, Vec<String>)| {
+        let header = |(path, bytes): (String, Option<&[u8]>)| {
+            let (dir, name) = path.rsplit_once('/')?;
+            let block = block_named(name).filter(|_| dirs.iter().any(|known| known == dir))?;
+            Header::decode(block, bytes?).ok()
         };
-        bytes += lab.disks.look(disk, count).unwrap_or_default();
-    }
-    bytes
+        let all = |files: &FileSystem| files.walk().into_iter().filter_map(header).collect::<Vec<_>>();
+        lab.disks.look(disk, all).unwrap_or_default()
+    };
+    by_disk(lab, cluster, member).into_iter().flat_map(on).collect()
 }
 
 fn find(disk: DiskId, files: &FileSystem, dirs: &[String]) -> Vec<BlockFile> {

@@ -96,6 +96,8 @@ pub async fn serve(
     client: ClientOptions,
     options: FuseOptions,
 ) -> Result<(), String> {
+    // As the image's entry point does: the mount of a fuse that was killed is no use to anybody.
+    launch.machine.clear_dead_fuses(target);
     let (number, recorder) = images.history().ok_or("the run keeps no history yet")?;
     let client = Arc::new(FileSystemClient::audited(client, recorder.audit(number)));
     let store = Arc::new(Stores::new(crate::sim::cluster::web_options()));

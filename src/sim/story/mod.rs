@@ -90,6 +90,7 @@ impl<'a> Story<'a> {
     pub fn new(scenario: &'a Scenario, seed: Seed, lab: Lab, progress: &'a mut dyn Progress) -> Self {
         let cluster = build(&lab, scenario, seed);
         let workload = Workload::new(scenario, &cluster);
+        let witness = Witness::new(&lab, scenario);
         if let Some(kubernetes) = &cluster.kubernetes {
             kubernetes.keep_history(workload.recorder());
         }
@@ -105,7 +106,7 @@ impl<'a> Story<'a> {
             watch: Watch::default(),
             core: CoreWatch::default(),
             disks: DiskWatch::default(),
-            witness: Witness::default(),
+            witness,
             workload,
             progress,
             prompt: None,
@@ -234,6 +235,7 @@ impl<'a> Story<'a> {
         }
         self.workload.keep_up(&self.lab, &mut self.cluster);
         self.bear_witness();
+        self.follow_blocks();
         if !self.going_down() {
             self.core.look(&self.cluster, &self.faults, now);
         }

@@ -48,6 +48,7 @@ impl Story<'_> {
             setup: Setup { directories: self.workload.directories(), external: self.workload.directories() },
             masters: std::mem::take(&mut self.watch.masters),
             workers: self.disks.judged(&self.wrong_reads()),
+            gone: self.disks.gone(),
             final_tree: self.final_tree.clone(),
             under_store: self.workload.recorder().under_store(),
             damage: self.faults.damage.clone(),

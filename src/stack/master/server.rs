@@ -197,7 +197,7 @@ async fn follow(service: &Arc<Service>) -> String {
             // Marked as seen first: what changes from here on is looked at again.
             drop(standing.borrow_and_update());
             let now = metrics.borrow();
-            observe(&service.observer, &now);
+            observe(&service.observer, &now, &service.replica);
             if let Err(fatal) = &now.running_state {
                 return fatal.to_string();
             }
@@ -269,7 +269,15 @@ async fn prove(service: &Service, name: u64) -> FsResult<()> {
     service.propose(Command::Office { name }).await.map(drop)
 }
 
-fn observe(observer: &Observer, metrics: &openraft::RaftMetrics<TypeConfig>) {
+fn observe(observer: &Observer, metrics: &openraft::RaftMetrics<TypeConfig>, replica: &Replica) {
+    replica.read(|state, _| {
+        observer.update(|facts| {
+            facts.cluster = state.cluster();
+            if !facts.mounts.iter().eq(state.mounts().map(|(path, _)| path)) {
+                facts.mounts = state.mounts().map(|(path, _)| path.to_owned()).collect();
+            }
+        });
+    });
     observer.update(|facts| {
         // The vote is the durable one, and only what is durable is promised; a leader's term is, by its election.
         let voted = metrics.vote.leader_id();

@@ -25,7 +25,7 @@ pub use self::latency::Latency;
 pub use self::link::{Burst, DnsFault, LinkCounters, LinkRule, Ratio, SynPolicy};
 use crate::base::{HostId, ProcessId, SimTime};
 use crate::rt::backend::{BoxFuture, Engine};
-use crate::trace::{Digest, Event, Kind};
+use crate::trace::{Digest, Event, Kind, Listener};
 
 /// How a host's clocks differ from the world's.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -245,6 +245,8 @@ pub trait World: Engine {
     fn events(&self) -> u64;
     /// The last events, oldest first.
     fn recent(&self) -> Vec<Event>;
+    /// Tells `listener` of every text in the trace from now on.
+    fn listen(&self, listener: Listener);
     /// Ends the trace file.
     ///
     /// # Errors

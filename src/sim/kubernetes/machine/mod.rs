@@ -26,7 +26,7 @@ use super::images::Images;
 use crate::base::{HostId, ProcessId, SimTime, lock};
 use crate::kube::csi::driver::CsiDrivers;
 use crate::kube::csi::fluid::FLUID_DRIVER;
-use crate::kube::csi::mount::{FileSystem, MountTable, Place};
+use crate::kube::csi::mount::{FileSystem, MountTable, Place, below};
 use crate::kube::runtime::SandboxStatus;
 use crate::kube::volume::cloud::MemoryCloud;
 use crate::rt::chan::watch;
@@ -39,12 +39,14 @@ pub struct MachineTimes {
     pub pull: Duration,
     /// To make a container and start its first process.
     pub start: Duration,
+    /// To run `mount` or `umount`: what others do meanwhile comes in between.
+    pub mount: Duration,
 }
 
 impl Default for MachineTimes {
     /// An image that is near, and containerd's usual time.
     fn default() -> Self {
-        Self { pull: Duration::from_secs(2), start: Duration::from_millis(300) }
+        Self { pull: Duration::from_secs(2), start: Duration::from_millis(300), mount: Duration::from_millis(15) }
     }
 }
 
@@ -202,6 +204,13 @@ impl Machine {
         session
     }
 
+    /// Unmounts what fuse servers that are dead by now left at the node's path.
+    pub fn clear_dead_fuses(&self, target: &str) {
+        let mut state = lock(&self.state);
+        let dead = |table: &MountTable| table.at(target).last().is_some_and(|mount| !table.answers(&mount.place.fs));
+        while dead(&state.table) && state.table.unmount(target).is_ok() {}
+    }
+
     /// A fuse server has ended in good order; a mount on which others stand stays.
     pub fn unmount_fuse(&self, target: &str) {
         let _ = lock(&self.state).table.unmount(target);
@@ -222,14 +231,13 @@ impl Machine {
 
 impl State {
     fn spot(&self, place: &Place) -> Result<Spot, Errno> {
-        let joined = |at: &str| format!("{}{}", at.trim_end_matches('/'), place.path);
         match &place.fs {
             FileSystem::Host => Ok(Spot::Disk(place.path.clone())),
             FileSystem::Fuse { session, .. } => {
                 let door = self.doors.get(session).cloned().ok_or(Errno(libc::ENOTCONN))?;
                 Ok(Spot::Fuse(door, place.path.clone()))
             }
-            fs => self.shown.get(fs).map(|at| Spot::Disk(joined(at))).ok_or(Errno::EIO),
+            fs => self.shown.get(fs).map(|at| Spot::Disk(below(at, &place.path))).ok_or(Errno::EIO),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::kube::csi::host::{FileBytes, Mounted, VolumeHost};
 use crate::kube::csi::mount::{FileSystem, Mount, MountError, is_within};
 use crate::rt::backend::FileKind;
 use crate::rt::fs;
+use crate::rt::time::sleep;
 use crate::sim::kubernetes::desk::Medium;
 
 fn refused(path: &str, error: &io::Error) -> MountError {
@@ -89,11 +90,15 @@ impl VolumeHost for Machine {
     }
 
     fn bind(&self, source: String, target: String, read_only: bool) -> Mounted<'_, ()> {
-        Box::pin(async move { lock(&self.state).table.bind(&source, &target, read_only).map(drop) })
+        Box::pin(async move {
+            sleep(self.times.mount).await;
+            lock(&self.state).table.bind(&source, &target, read_only).map(drop)
+        })
     }
 
     fn unmount(&self, target: String) -> Mounted<'_, ()> {
         Box::pin(async move {
+            sleep(self.times.mount).await;
             let gone = {
                 let mut state = lock(&self.state);
                 let top = state.table.at(&target).last().map(|mount| mount.place.fs.clone());

@@ -1,4 +1,4 @@
-//! What a cluster comes to after the heal: pods ready, the dataset bound, mounts that answer.
+//! What a cluster comes to after the heal: pods ready or gone, the dataset bound and mounted, mounts that answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,23 +6,33 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::base::SimTime;
+use crate::kube::fluid::api::Mount;
 use crate::kube::kind::ObjectKey;
 use crate::kube::store::Selection;
-use crate::oracle::cluster::{Aim, DATASET_CONVERGES, MOUNTS_CONVERGE, PODS_CONVERGE};
+use crate::oracle::cluster::{Aim, DATASET_CONVERGES, MOUNTS_CONVERGE, PODS_CONVERGE, PODS_GO};
+use crate::sim::cluster::Cluster;
 use crate::sim::kubernetes::Kubernetes;
 use crate::sim::scenario::Scenario;
+
+/// Beyond its bound an aim is missed; what was well only some time after the heal is looked at that much longer.
+const SLACK: Duration = Duration::from_secs(30);
 
 /// All aims by what they are about.
 #[derive(Default)]
 pub(super) struct Aims {
     aims: BTreeMap<String, Aim>,
+    looked: bool,
 }
 
 impl Aims {
     /// Looks at everything that should come to something. What is gone is no aim any more.
-    pub fn look(&mut self, kubernetes: &Kubernetes, scenario: &Scenario, now: SimTime) {
+    pub fn look(&mut self, cluster: &Cluster, kubernetes: &Kubernetes, scenario: &Scenario, now: SimTime) {
+        self.looked = true;
         let mut seen = pods(kubernetes);
-        seen.extend(dataset(kubernetes, scenario));
+        if let Some(dataset) = find_dataset(kubernetes, scenario) {
+            seen.push(bound(&dataset, scenario));
+            seen.extend(mounted(&dataset, cluster, scenario));
+        }
         seen.extend(mounts(kubernetes));
         let mut next = BTreeMap::new();
         for (what, wanted, is, within) in seen {
@@ -31,6 +41,11 @@ impl Aims {
             next.insert(what.clone(), Aim { what, wanted, seen: is, since, within });
         }
         self.aims = next;
+    }
+
+    /// Whether waiting shows nothing more: each is reached, or was due.
+    pub fn decided(&self, healed: SimTime, now: SimTime) -> bool {
+        self.looked && self.aims.values().all(|aim| aim.since.is_some() || now.since(healed) > aim.within + SLACK)
     }
 
     /// All of them.
@@ -45,29 +60,58 @@ type Seen = (String, String, String, Duration);
 fn pods(kubernetes: &Kubernetes) -> Vec<Seen> {
     kubernetes.server.with_store(|store| {
         let Some(kind) = store.kinds().by_word("pods") else { return Vec::new() };
-        let one = |pod: Value| {
-            let text = |path: &str| pod.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let what = format!("pod {}/{}", text("/metadata/namespace"), text("/metadata/name"));
-            let phase = text("/status/phase");
-            let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-            let ready = conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
-            let is = if ready { "Ready".into() } else { phase };
-            // A job's pod that has ended well has come to what it should.
-            let wanted = if is == "Succeeded" { "Succeeded" } else { "Ready" };
-            (what, wanted.to_owned(), is, PODS_CONVERGE)
-        };
-        store.list(kind, &Selection::default()).map(|pod| one(pod.to_value())).collect()
+        store.list(kind, &Selection::default()).filter_map(|pod| pod_aim(&pod.to_value())).collect()
     })
 }
 
-fn dataset(kubernetes: &Kubernetes, scenario: &Scenario) -> Option<Seen> {
+fn pod_aim(pod: &Value) -> Option<Seen> {
+    let text = |path: &str| pod.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let what = format!("pod {}/{}", text("/metadata/namespace"), text("/metadata/name"));
+    if pod.pointer("/metadata/deletionTimestamp").is_some() {
+        let grace = pod.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(0);
+        return Some((what, "gone".into(), "Terminating".into(), PODS_GO + Duration::from_secs(grace)));
+    }
+    let phase = text("/status/phase");
+    if phase == "Failed" && pod.pointer("/metadata/ownerReferences/0").is_some() {
+        // It is over; its owner has made another one.
+        return None;
+    }
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    let ready = conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+    let is = if ready { "Ready".into() } else { phase };
+    // A job's pod that has ended well has come to what it should.
+    let wanted = if is == "Succeeded" { "Succeeded" } else { "Ready" };
+    Some((what, wanted.into(), is, PODS_CONVERGE))
+}
+
+fn find_dataset(kubernetes: &Kubernetes, scenario: &Scenario) -> Option<Value> {
     let meta = &scenario.dataset.metadata;
-    let dataset = kubernetes.server.with_store(|store| {
+    kubernetes.server.with_store(|store| {
         let kind = store.kinds().by_word("datasets")?;
         Some(store.find(kind, &ObjectKey::new(meta.namespace.as_str(), meta.name.as_str()))?.to_value())
-    })?;
+    })
+}
+
+fn bound(dataset: &Value, scenario: &Scenario) -> Seen {
+    let meta = &scenario.dataset.metadata;
     let phase = dataset.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Some((format!("dataset {}/{}", meta.namespace, meta.name), "Bound".into(), phase, DATASET_CONVERGES))
+    (format!("dataset {}/{}", meta.namespace, meta.name), "Bound".into(), phase, DATASET_CONVERGES)
+}
+
+/// The masters know every mount that the dataset asks for.
+fn mounted(dataset: &Value, cluster: &Cluster, scenario: &Scenario) -> Option<Seen> {
+    let mounts: Vec<Mount> = serde_json::from_value(dataset.pointer("/spec/mounts")?.clone()).ok()?;
+    let known = cluster.leader().and_then(|leader| cluster.facts(leader)).map(|facts| facts.mounts);
+    let is = match known {
+        None => "not known: no master leads".to_owned(),
+        Some(known) => {
+            let lacks: Vec<String> = mounts.iter().map(Mount::path).filter(|path| !known.contains(path)).collect();
+            if lacks.is_empty() { "whole".to_owned() } else { format!("without {}", lacks.join(", ")) }
+        }
+    };
+    let meta = &scenario.dataset.metadata;
+    let what = format!("mount table of dataset {}/{}", meta.namespace, meta.name);
+    Some((what, "whole".into(), is, DATASET_CONVERGES))
 }
 
 /// The topmost mount at each place answers.
@@ -86,4 +130,55 @@ fn mounts(kubernetes: &Kubernetes) -> Vec<Seen> {
         }));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn aim_of(status: Value, meta: Value) -> Option<(String, String)> {
+        let mut pod = json!({ "metadata": { "namespace": "default", "name": "m-0" }, "status": status });
+        pod["metadata"].as_object_mut()?.extend(meta.as_object()?.clone());
+        pod_aim(&pod).map(|(_, wanted, is, _)| (wanted, is))
+    }
+
+    #[test]
+    fn a_pod_comes_to_be_ready_or_gone() {
+        let ready = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] });
+        let owned = json!({ "ownerReferences": [{ "kind": "ReplicaSet" }] });
+        let going = json!({ "deletionTimestamp": "2022-04-19T09:11:54Z", "deletionGracePeriodSeconds": 30 });
+        for (status, meta, want) in [
+            (ready.clone(), json!({}), Some(("Ready", "Ready"))),
+            (json!({ "phase": "Pending" }), json!({}), Some(("Ready", "Pending"))),
+            (json!({ "phase": "Succeeded" }), json!({}), Some(("Succeeded", "Succeeded"))),
+            (json!({ "phase": "Failed" }), json!({}), Some(("Ready", "Failed"))),
+            (json!({ "phase": "Failed" }), owned, None),
+            (ready, going, Some(("gone", "Terminating"))),
+        ] {
+            let want = want.map(|(wanted, is)| (wanted.to_owned(), is.to_owned()));
+            assert_eq!(aim_of(status.clone(), meta), want, "{status}");
+        }
+    }
+
+    #[test]
+    fn waiting_ends_when_all_is_reached_or_late() {
+        let aim = |since| Aim {
+            what: "pod".into(),
+            wanted: "Ready".into(),
+            seen: String::new(),
+            since,
+            within: Duration::from_secs(60),
+        };
+        let at = SimTime::from_secs;
+        let mut aims = Aims::default();
+        assert!(!aims.decided(at(0), at(1)), "nobody has looked yet");
+        aims.looked = true;
+        assert!(aims.decided(at(0), at(1)));
+        aims.aims.insert("a".into(), aim(None));
+        aims.aims.insert("b".into(), aim(Some(at(1))));
+        assert!(!aims.decided(at(0), at(60)));
+        assert!(aims.decided(at(0), at(100)), "it is late");
+    }
 }

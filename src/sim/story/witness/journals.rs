@@ -12,7 +12,16 @@ use crate::sim::watch::digest;
 use crate::stack::observe::{MasterFacts, Role as Raft};
 
 /// What a master presented, to see whether it changed.
-type Brief = (u32, u64, Option<u64>, u64, bool, bool);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Brief {
+    incarnation: u32,
+    term: u64,
+    last_log: Option<u64>,
+    kept: u64,
+    serving: bool,
+    outdated: bool,
+    cluster: Option<u64>,
+}
 
 /// All that was presented.
 #[derive(Default)]
@@ -31,7 +40,15 @@ impl Journals {
             let member = &cluster.members[index];
             let Some(facts) = cluster.facts(index).filter(|facts| facts.role != Raft::Down) else { continue };
             let kept = facts.committed.map_or(0, |id| id.index).min(facts.last_log.unwrap_or(0));
-            let brief = (member.incarnation, facts.term, facts.last_log, kept, facts.serving.is_some(), facts.outdated);
+            let brief = Brief {
+                incarnation: member.incarnation,
+                term: facts.term,
+                last_log: facts.last_log,
+                kept,
+                serving: facts.serving.is_some(),
+                outdated: facts.outdated,
+                cluster: facts.cluster,
+            };
             if self.last.insert(index, brief) == Some(brief) {
                 continue;
             }
@@ -39,17 +56,17 @@ impl Journals {
                 Some(volume) => volume.clone(),
                 None => format!("{} {}", member.plan.name, member.pod.as_deref().unwrap_or_default()),
             };
-            let log = if facts.serving.is_some() { self.news(index, member.incarnation, &facts) } else { Vec::new() };
+            let log = if brief.serving { self.news(index, member.incarnation, &facts) } else { Vec::new() };
             self.seen.push(JournalSeen {
                 at: now,
                 home,
                 member: member.plan.name.clone(),
                 group: format!("{}/{}", meta.namespace, meta.name),
-                cluster: String::new(),
+                cluster: facts.cluster.map(|name| format!("{name:016x}")).unwrap_or_default(),
                 term: facts.term,
                 last: facts.last_log.unwrap_or(0),
                 kept,
-                serving: facts.serving.is_some(),
+                serving: brief.serving,
                 noticed: facts.outdated.then(|| "it refuses to serve".into()),
                 volatile: member.volumes.is_empty(),
                 state: facts.tail.back().map(|applied| (applied.id.index, applied.state_hash)),

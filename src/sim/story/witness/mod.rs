@@ -23,11 +23,16 @@ mod resources;
 mod rows;
 mod secrets;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::Story;
 use crate::base::SimTime;
 use crate::oracle::ClusterRecord;
+use crate::oracle::cluster::SecretSearch;
+use crate::sim::scenario::Scenario;
+use crate::world::lab::Lab;
 
 use self::aims::Aims;
 use self::bindings::Bindings;
@@ -50,8 +55,22 @@ pub(super) struct Witness {
     journals: Journals,
     aims: Aims,
     pub resources: Resources,
+    /// What was found in the trace so far, if there is anything to look for.
+    trace: Option<Rc<RefCell<SecretSearch>>>,
     looked: Option<SimTime>,
     revision: u64,
+}
+
+impl Witness {
+    /// Has seen nothing yet, and listens to the trace.
+    pub fn new(lab: &Lab, scenario: &Scenario) -> Self {
+        Self { trace: secrets::search_trace(lab, scenario), ..Self::default() }
+    }
+
+    /// Whether all that a healthy cluster comes to is there, or late.
+    pub fn arrived(&self, healed: SimTime, now: SimTime) -> bool {
+        self.aims.decided(healed, now)
+    }
 }
 
 impl Story<'_> {
@@ -71,10 +90,11 @@ impl Story<'_> {
             return;
         }
         witness.looked = Some(now);
+        witness.resources.look(kubernetes);
         witness.journals.look(&self.cluster, self.scenario, now);
         witness.rows.look(&self.lab, &self.cluster, self.scenario, now);
         if self.healed.is_some() {
-            witness.aims.look(kubernetes, self.scenario, now);
+            witness.aims.look(&self.cluster, kubernetes, self.scenario, now);
         }
     }
 
@@ -83,8 +103,7 @@ impl Story<'_> {
         self.cluster.kubernetes.as_ref()?;
         let searches = self.search_for_secrets();
         let kubernetes = self.cluster.kubernetes.as_ref()?;
-        // What stands at the end has not been given back yet.
-        let resources = if self.torn_down() { self.witness.resources.told(kubernetes) } else { Vec::new() };
+        let resources = self.witness.resources.told(kubernetes, self.torn_down());
         let witness = std::mem::take(&mut self.witness);
         Some(ClusterRecord {
             processes: witness.gone.processes(kubernetes),

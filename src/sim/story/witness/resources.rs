@@ -12,10 +12,15 @@ const PASSING: [&str; 4] = ["Event", "Lease", "EndpointSlice", "Endpoints"];
 /// Counts by name.
 type Counts = BTreeMap<String, u64>;
 
-/// Counts before the story.
+/// Mounts on top of each other that a correct plugin leaves at one place: it cuts the stack at the look after.
+const STACK_MOST: u64 = 51;
+
+/// Counts before the story, and the most there was of what can heap up.
 #[derive(Default)]
 pub(in crate::sim::story) struct Resources {
     baseline: Option<Counts>,
+    /// The deepest stack of mounts at one place, by node.
+    stacks: Counts,
 }
 
 fn count(kubernetes: &Kubernetes) -> Counts {
@@ -42,19 +47,38 @@ impl Resources {
         self.baseline = Some(count(kubernetes));
     }
 
+    /// Follows what can heap up.
+    pub fn look(&mut self, kubernetes: &Kubernetes) {
+        for node in &kubernetes.nodes {
+            let table = node.machine.table();
+            let depth = table.depths().into_values().max().unwrap_or(0) as u64;
+            let most = self.stacks.entry(node.machine.id.node.clone()).or_default();
+            *most = depth.max(*most);
+        }
+    }
+
     /// Whether there is no more of anything than before.
     pub fn back(&self, kubernetes: &Kubernetes) -> bool {
         let Some(baseline) = &self.baseline else { return true };
         count(kubernetes).iter().all(|(what, now)| *now <= baseline.get(what).copied().unwrap_or(0))
     }
 
-    /// All counts, for a story that has taken down what it made.
-    pub fn told(&self, kubernetes: &Kubernetes) -> Vec<ResourceCount> {
-        let Some(baseline) = &self.baseline else { return Vec::new() };
-        let told = |(what, end): (String, u64)| {
-            // Nothing is promised of the most there was at once: it is not followed.
-            ResourceCount { baseline: baseline.get(&what).copied().unwrap_or(0), end, peak: end, most: None, what }
+    /// What was heaped up; and for a story that has taken down what it made, all counts. What stands has not been given back
+    /// yet.
+    pub fn told(&self, kubernetes: &Kubernetes, torn_down: bool) -> Vec<ResourceCount> {
+        let stack = |(node, peak): (&String, &u64)| {
+            let what = format!("mounts at one place on {node}");
+            ResourceCount { what, baseline: 0, end: 0, peak: *peak, most: Some(STACK_MOST) }
         };
-        count(kubernetes).into_iter().map(told).collect()
+        let mut all: Vec<_> = self.stacks.iter().map(stack).collect();
+        if let Some(baseline) = self.baseline.as_ref().filter(|_| torn_down) {
+            let told = |(what, end): (String, u64)| {
+                let before = baseline.get(&what).copied().unwrap_or(0);
+                // Nothing is promised of the most there was at once.
+                ResourceCount { baseline: before, end, peak: end, most: None, what }
+            };
+            all.extend(count(kubernetes).into_iter().map(told));
+        }
+        all
     }
 }

@@ -1,24 +1,24 @@
 //! Places that should hold no secret, searched for the values of all Secrets that the API server ever held.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::kube::store::Selection;
 use crate::oracle::cluster::SecretSearch;
 use crate::oracle::secrets::Needles;
+use crate::sim::scenario::Scenario;
 use crate::sim::story::Story;
+use crate::world::lab::Lab;
 
 impl Story<'_> {
-    /// Searches the last events, logs, screens and every API object that is no Secret.
+    /// Searches logs, screens and every API object that is no Secret.
     pub(super) fn search_for_secrets(&self) -> Vec<SecretSearch> {
         let Some(kubernetes) = &self.cluster.kubernetes else { return Vec::new() };
         if self.scenario.secrets().is_empty() {
             return Vec::new();
         }
-        let needles = self.needles();
-        let mut searches = Vec::new();
-        let mut trace = needles.search("the trace", "");
-        for event in self.lab.world.recent() {
-            needles.search_more(&mut trace, &event.to_string());
-        }
-        searches.push(trace);
+        let needles = needles(self.scenario);
+        let mut searches: Vec<SecretSearch> = self.witness.trace.iter().map(|search| search.borrow().clone()).collect();
         let mut screens = needles.search("screens", "");
         self.outcome.screens.iter().for_each(|screen| needles.search_more(&mut screens, &screen.text));
         searches.push(screens);
@@ -41,15 +41,27 @@ impl Story<'_> {
         searches.retain(|search| search.bytes > 0);
         searches
     }
+}
 
-    /// The values, from the manifests: an object may be gone by now.
-    fn needles(&self) -> Needles {
-        let mut needles = Needles::default();
-        for (name, values) in self.scenario.secrets() {
-            for (key, value) in values {
-                needles.add(&format!("{name} {key}"), value.as_bytes());
-            }
-        }
-        needles
+/// Searches the texts of the trace as they come: what is kept of it for reports is its end. Nothing without secrets.
+pub(super) fn search_trace(lab: &Lab, scenario: &Scenario) -> Option<Rc<RefCell<SecretSearch>>> {
+    if scenario.spec.kubernetes.is_none() || scenario.secrets().is_empty() {
+        return None;
     }
+    let needles = needles(scenario);
+    let search = Rc::new(RefCell::new(needles.search("the trace", "")));
+    let found = search.clone();
+    lab.world.listen(Box::new(move |event| needles.search_more(&mut found.borrow_mut(), &event.to_string())));
+    Some(search)
+}
+
+/// The values, from the manifests: an object may be gone by now.
+fn needles(scenario: &Scenario) -> Needles {
+    let mut needles = Needles::default();
+    for (name, values) in scenario.secrets() {
+        for (key, value) in values {
+            needles.add(&format!("{name} {key}"), value.as_bytes());
+        }
+    }
+    needles
 }

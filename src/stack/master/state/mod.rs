@@ -182,6 +182,11 @@ impl State {
         self.mounts.iter()
     }
 
+    /// The name of the cluster that this journal is of; none before its first leader took office.
+    pub fn cluster(&self) -> Option<u64> {
+        self.offices.cluster()
+    }
+
     /// What to tell others of this journal, which reaches `index`; none before the first leader took office.
     pub fn mark(&self, index: u64) -> Option<Mark> {
         self.offices.mark(index)

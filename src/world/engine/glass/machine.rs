@@ -12,7 +12,7 @@ use super::net::Owner;
 use super::{Glass, Running};
 use crate::base::{HostId, ProcessId, SimTime, TaskId};
 use crate::rt::backend::BoxFuture;
-use crate::trace::{Digest, Event, Kind};
+use crate::trace::{Digest, Event, Kind, Listener};
 use crate::world::engine::hosts::Process;
 use crate::world::engine::{
     Clock, DnsFault, EngineKind, Exit, Latency, LinkCounters, LinkRule, Panic, Pending, Row, Stop, SynPolicy, World,
@@ -302,6 +302,10 @@ impl World for Glass {
 
     fn recent(&self) -> Vec<Event> {
         self.trace.borrow().recent().cloned().collect()
+    }
+
+    fn listen(&self, listener: Listener) {
+        self.trace.borrow_mut().listen(listener);
     }
 
     fn finish_trace(&self) -> io::Result<()> {

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use super::{Madsim, Running, State};
 use crate::base::{HostId, ProcessId, SimTime, TaskId};
 use crate::rt::backend::BoxFuture;
-use crate::trace::{Digest, Event, Kind};
+use crate::trace::{Digest, Event, Kind, Listener};
 use crate::world::engine::hosts::Process;
 use crate::world::engine::{
     Clock, EngineKind, Exit, LinkCounters, LinkRule, Panic, Pending, Row, Stop, World, opinions,
@@ -297,6 +297,10 @@ impl World for Madsim {
 
     fn recent(&self) -> Vec<Event> {
         self.trace.borrow().recent().cloned().collect()
+    }
+
+    fn listen(&self, listener: Listener) {
+        self.trace.borrow_mut().listen(listener);
     }
 
     fn finish_trace(&self) -> io::Result<()> {

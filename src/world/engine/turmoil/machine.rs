@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use super::{Core, Machine, Running, Turmoil, turn};
 use crate::base::{HostId, ProcessId, SimTime, TaskId};
 use crate::rt::backend::BoxFuture;
-use crate::trace::{Digest, Event, Kind};
+use crate::trace::{Digest, Event, Kind, Listener};
 use crate::world::engine::hosts::Process;
 use crate::world::engine::{
     Clock, EngineKind, Exit, LinkCounters, LinkRule, Panic, Pending, Row, Stop, World, opinions,
@@ -340,6 +340,10 @@ impl World for Turmoil {
 
     fn recent(&self) -> Vec<Event> {
         self.core.trace.borrow().recent().cloned().collect()
+    }
+
+    fn listen(&self, listener: Listener) {
+        self.core.trace.borrow_mut().listen(listener);
     }
 
     fn finish_trace(&self) -> io::Result<()> {
