@@ -20,7 +20,7 @@ mod truth;
 
 pub use ledger::{Ledger, Running};
 pub use placement::{Neighbour, Placement};
-pub use truth::{CacheTruth, SetTruth};
+pub use truth::{CacheTruth, LostWorkers, SetTruth};
 
 /// One run's Kubernetes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

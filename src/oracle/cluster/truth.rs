@@ -25,6 +25,15 @@ pub struct SetTruth {
     pub ready: u32,
 }
 
+/// Workers that are gone, and that the masters have not missed yet: they do after five minutes of silence.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostWorkers {
+    /// Bytes of blocks that they had.
+    pub cached: u64,
+    /// Bytes that they could keep.
+    pub capacity: u64,
+}
+
 /// A cache at one instant.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheTruth {
@@ -34,10 +43,12 @@ pub struct CacheTruth {
     pub workers: Option<SetTruth>,
     /// Fuse pods.
     pub fuses: SetTruth,
-    /// Bytes of blocks on the disks of the workers that the masters count as live: a lost one counts for five minutes more.
+    /// Bytes of blocks on the disks of the workers that run.
     pub cached: u64,
     /// Bytes that these workers may keep.
     pub capacity: u64,
+    /// What the masters may count on top.
+    pub lost: LostWorkers,
     /// Bytes of all files of the under-stores.
     pub under_stores: u64,
     /// How many files these are.
@@ -69,7 +80,12 @@ impl CacheTruth {
 
     /// The row of a dataset that was bound once. Before that its phase is an aim, not a truth.
     pub fn dataset(&self, at: SimTime, name: &str, shown: &DatasetStatus, rule: HealthRule, flavor: Flavor) -> RowSeen {
-        let size = |bytes: u64| self.healthy(rule).then(|| ByteSize(bytes).to_string());
+        // Until the masters miss a worker they count it, and what it had.
+        let size = |bytes: u64, lost: u64| {
+            let mut sizes = vec![ByteSize(bytes).to_string(), ByteSize(bytes.saturating_add(lost)).to_string()];
+            sizes.dedup();
+            if self.healthy(rule) { sizes } else { Vec::new() }
+        };
         let state = |name: &str| shown.cache_states.get(name).cloned().unwrap_or_default();
         // Loading may take as long as it takes, and nothing is ever loaded again.
         let once = |name: &str, shown: &str, truth: String| {
@@ -80,8 +96,8 @@ impl CacheTruth {
             cell("phase", shown.phase, self.phases(rule).iter().map(ToString::to_string)),
             once("ufsTotal", &shown.ufs_total, ByteSize(self.under_stores).to_string()),
             once("fileNum", &shown.file_num, self.files.to_string()),
-            cell("cached", state("cached"), size(self.cached)),
-            cell("cacheCapacity", state("cacheCapacity"), size(self.capacity)),
+            cell("cached", state("cached"), size(self.cached, self.lost.cached)),
+            cell("cacheCapacity", state("cacheCapacity"), size(self.capacity, self.lost.capacity)),
             cell("cachedPercentage", state("cachedPercentage"), None),
         ];
         let share = if flavor == Flavor::Jindo { Share::AtMostWhole } else { Share::Unbounded };
@@ -155,6 +171,15 @@ mod tests {
             assert_eq!(truth(&row, "cached"), cached, "{rule:?} {masters:?} {workers:?}");
             assert_eq!(row.share, None, "no share is shown yet");
         }
+    }
+
+    #[test]
+    fn a_lost_worker_may_count_for_a_while() {
+        let lost = LostWorkers { cached: 1 << 30, capacity: 0 };
+        let (cache, shown) = (CacheTruth { lost, ..cache(Some(3), Some(2)) }, DatasetStatus::default());
+        let row = cache.dataset(at(0), "default/hbase", &shown, HealthRule::SetGone, Flavor::Alluxio);
+        assert_eq!(truth(&row, "cached"), ["1.00GiB", "2.00GiB"]);
+        assert_eq!(truth(&row, "cacheCapacity"), ["0.00B"]);
     }
 
     #[test]

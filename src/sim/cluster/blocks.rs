@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::Cluster;
+use crate::base::HostId;
 use crate::kube::csi::mount::is_within;
 use crate::stack::wire::BlockId;
 use crate::stack::worker::store::block_named;
@@ -33,16 +34,16 @@ pub struct BlockFile {
 pub fn block_files(lab: &Lab, cluster: &Cluster, member: usize) -> Vec<BlockFile> {
     // A host has the disks that the world gave it.
     let on = |(disk, dirs): (DiskId, Vec<String>)| lab.disks.look(disk, |files| find(disk, files, &dirs));
-    by_disk(lab, cluster, member).into_iter().filter_map(|entry| on(entry).ok()).flatten().collect()
+    let member = &cluster.members[member];
+    by_disk(lab, member.host, &member.store).into_iter().filter_map(|entry| on(entry).ok()).flatten().collect()
 }
 
-/// The directories of a member's store, as the disks have them.
-fn by_disk(lab: &Lab, cluster: &Cluster, member: usize) -> BTreeMap<DiskId, Vec<String>> {
-    let member = &cluster.members[member];
-    let mut mounts = lab.disks.mounts(member.host);
+/// The directories of a store, as the host's disks have them.
+fn by_disk(lab: &Lab, host: HostId, store: &[String]) -> BTreeMap<DiskId, Vec<String>> {
+    let mut mounts = lab.disks.mounts(host);
     mounts.sort_by_key(|(at, _)| std::cmp::Reverse(at.len()));
     let mut by_disk: BTreeMap<DiskId, Vec<String>> = BTreeMap::new();
-    for dir in &member.store {
+    for dir in store {
         let Some((at, disk)) = mounts.iter().find(|(at, _)| is_within(dir, at)) else { continue };
         let own = &dir[at.trim_end_matches('/').len()..];
         by_disk.entry(*disk).or_default().push(own.to_owned());
@@ -50,23 +51,25 @@ fn by_disk(lab: &Lab, cluster: &Cluster, member: usize) -> BTreeMap<DiskId, Vec<
     by_disk
 }
 
-/// Bytes of the whole blocks on a member's disks, whatever their health.
-pub fn cached_bytes(lab: &Lab, cluster: &Cluster, member: usize) -> u64 {
-    headers(lab, cluster, member).into_iter().map(|header| header.length).sum()
+/// Bytes of the whole blocks in a store on a host's disks, whatever their health.
+pub fn cached_bytes(lab: &Lab, host: HostId, store: &[String]) -> u64 {
+    headers(lab, host, store).into_iter().map(|header| header.length).sum()
 }
 
 /// The whole blocks on a member's disks, whatever their health.
 pub fn whole_blocks(lab: &Lab, cluster: &Cluster, member: usize) -> BTreeSet<BlockId> {
-    headers(lab, cluster, member).into_iter().map(|header| header.block).collect()
+    let member = &cluster.members[member];
+    headers(lab, member.host, &member.store).into_iter().map(|header| header.block).collect()
 }
 
 /// Counts the changes of a member's disks: whoever saw this number before finds the same blocks.
 pub fn changes(lab: &Lab, cluster: &Cluster, member: usize) -> u64 {
     let of = |disk: DiskId| lab.disks.look(disk, FileSystem::changes).unwrap_or_default();
-    by_disk(lab, cluster, member).into_keys().map(of).sum()
+    let member = &cluster.members[member];
+    by_disk(lab, member.host, &member.store).into_keys().map(of).sum()
 }
 
-fn headers(lab: &Lab, cluster: &Cluster, member: usize) -> Vec<Header> {
+fn headers(lab: &Lab, host: HostId, store: &[String]) -> Vec<Header> {
     let on = |(disk, dirs): (DiskId, Vec<String>)| {
         let header = |(path, bytes): (String, Option<&[u8]>)| {
             let (dir, name) = path.rsplit_once('/')?;
@@ -76,7 +79,7 @@ fn headers(lab: &Lab, cluster: &Cluster, member: usize) -> Vec<Header> {
         let all = |files: &FileSystem| files.walk().into_iter().filter_map(header).collect::<Vec<_>>();
         lab.disks.look(disk, all).unwrap_or_default()
     };
-    by_disk(lab, cluster, member).into_iter().flat_map(on).collect()
+    by_disk(lab, host, store).into_iter().flat_map(on).collect()
 }
 
 fn find(disk: DiskId, files: &FileSystem, dirs: &[String]) -> Vec<BlockFile> {

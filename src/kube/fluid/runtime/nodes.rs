@@ -20,12 +20,13 @@ fn name(node: &Node) -> String {
     node.metadata.name.clone().unwrap_or_default()
 }
 
-/// Nodes for workers that no scheduler places: those that have the label already, then others by name; none that is
-/// cordoned or belongs to another dataset.
+/// Nodes for workers that no scheduler places: those that have the label already, then others by name. None that belongs to
+/// another dataset, and none new that is cordoned: a cordon drives nobody away.
 fn choose(nodes: &[Node], mark: &str, exclusive: &str, count: usize) -> Vec<String> {
     let free = |node: &&Node| {
         let closed = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
-        !closed && label(node, labels::EXCLUSIVE).is_none_or(|owner| owner == exclusive)
+        let open = !closed || label(node, mark).is_some();
+        open && label(node, labels::EXCLUSIVE).is_none_or(|owner| owner == exclusive)
     };
     let mut fit: Vec<_> = nodes.iter().filter(free).map(|node| (label(node, mark).is_none(), name(node))).collect();
     fit.sort();
@@ -125,5 +126,11 @@ mod tests {
         ];
         assert_eq!(choose(&nodes, "mark", "default_hbase", 3), ["n4", "n1"]);
         assert_eq!(choose(&nodes, "mark", "default_hbase", 1), ["n4"]);
+    }
+
+    #[test]
+    fn a_cordoned_node_keeps_its_worker() {
+        let nodes = [node("n1", &[], true), node("n2", &[("mark", "true")], true), node("n3", &[], false)];
+        assert_eq!(choose(&nodes, "mark", "default_hbase", 3), ["n2", "n3"]);
     }
 }

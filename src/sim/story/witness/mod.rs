@@ -59,6 +59,7 @@ pub(super) struct Witness {
     trace: Option<Rc<RefCell<SecretSearch>>>,
     looked: Option<SimTime>,
     revision: u64,
+    lives: u64,
 }
 
 impl Witness {
@@ -80,11 +81,12 @@ impl Story<'_> {
         let now = self.lab.now();
         let witness = &mut self.witness;
         witness.disks.look(&self.lab, kubernetes, now);
-        let revision = kubernetes.server.with_store(|store| store.revision());
-        if revision != witness.revision {
-            witness.revision = revision;
+        let (revision, lives) = (kubernetes.server.with_store(|store| store.revision()), self.cluster.changes());
+        if (revision, lives) != (witness.revision, witness.lives) {
+            (witness.revision, witness.lives) = (revision, lives);
             witness.gone.look(kubernetes, now);
             witness.bindings.look(kubernetes, now);
+            witness.rows.look(&self.lab, &self.cluster, self.scenario, now);
         }
         if witness.looked.is_some_and(|at| now.since(at) < EVERY) {
             return;

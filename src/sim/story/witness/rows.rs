@@ -1,13 +1,15 @@
 //! Rows of the dataset and its runtime, beside what is true at that moment.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::base::SimTime;
+use crate::kube::controllers::node_lifecycle::NodeLifecycleConfig;
 use crate::kube::fluid::api::{DatasetStatus, RuntimeStatus};
 use crate::kube::kind::ObjectKey;
-use crate::oracle::cluster::{CacheTruth, RowSeen, SetTruth};
+use crate::oracle::cluster::{CacheTruth, LostWorkers, RowSeen, SetTruth};
 use crate::sim::cluster::{Cluster, cached_bytes};
 use crate::sim::kubernetes::{Kubernetes, Node, Part};
 use crate::sim::scenario::Scenario;
@@ -22,8 +24,34 @@ const EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Rows {
     all: Vec<RowSeen>,
     looked: Option<SimTime>,
+    /// As they were at the last look.
+    sets: Option<Sets>,
+    workers: Workers,
+    dark: DarkNodes,
     /// The dataset was bound once: before that its phase is an aim.
     bound: bool,
+}
+
+/// The sets of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sets {
+    masters: Option<SetTruth>,
+    workers: Option<SetTruth>,
+    fuses: SetTruth,
+}
+
+/// When each worker ran last and what it had, by its node, which has one of a dataset at most.
+#[derive(Default)]
+struct Workers(BTreeMap<String, (SimTime, u64)>);
+
+impl Workers {
+    /// Takes down those that run now. Gives the bytes of those that ran within `patience` and do not, and how many they are.
+    fn note(&mut self, running: BTreeMap<String, u64>, now: SimTime, patience: Duration) -> (u64, u64) {
+        self.0.extend(running.into_iter().map(|(node, bytes)| (node, (now, bytes))));
+        self.0.retain(|_, (ran, _)| now.since(*ran) <= patience);
+        let gone = self.0.values().filter(|(ran, _)| *ran != now);
+        gone.fold((0, 0), |(bytes, count), (_, own)| (bytes + own, count + 1))
+    }
 }
 
 fn status<T: serde::de::DeserializeOwned>(object: Option<Value>) -> Option<T> {
@@ -37,14 +65,38 @@ fn object(kubernetes: &Kubernetes, word: &str, namespace: &str, name: &str) -> O
     })
 }
 
+/// Since when nodes have no power.
+#[derive(Default)]
+struct DarkNodes(BTreeMap<String, SimTime>);
+
+impl DarkNodes {
+    /// Takes down which nodes have power. Names one that has none and that Kubernetes has not missed yet: until then its pods
+    /// are ready to everybody else.
+    fn note<'a>(&mut self, nodes: impl Iterator<Item = (&'a str, bool)>, now: SimTime) -> Option<String> {
+        let config = NodeLifecycleConfig::default();
+        let mut unmissed = None;
+        for (name, powered) in nodes {
+            if powered {
+                self.0.remove(name);
+                continue;
+            }
+            let since = *self.0.entry(name.to_owned()).or_insert(now);
+            if now.since(since) <= config.grace.monitor + config.period {
+                unmissed = Some(name.to_owned());
+            }
+        }
+        unmissed
+    }
+}
+
 impl Rows {
     /// Reads the rows and reckons the truth.
     pub fn look(&mut self, lab: &Lab, cluster: &Cluster, scenario: &Scenario, now: SimTime) {
-        if self.looked.is_some_and(|at| now.since(at) < EVERY) {
+        let (Some(kubernetes), Some(spec)) = (&cluster.kubernetes, &scenario.spec.kubernetes) else { return };
+        let sets = sets(kubernetes, scenario);
+        if !self.is_due(sets, now) {
             return;
         }
-        self.looked = Some(now);
-        let (Some(kubernetes), Some(spec)) = (&cluster.kubernetes, &scenario.spec.kubernetes) else { return };
         let meta = &scenario.dataset.metadata;
         let find = |word: &str| object(kubernetes, word, &meta.namespace, &meta.name);
         let flavor = scenario.runtime.flavor();
@@ -60,18 +112,51 @@ impl Rows {
         if !self.bound {
             return;
         }
-        let truth = truth(lab, cluster, kubernetes, scenario);
+        let truth = self.truth(lab, cluster, kubernetes, scenario, now, sets);
         let name = format!("{}/{}", meta.namespace, meta.name);
         let mut row = truth.dataset(now, &name, &dataset, spec.fluid.profile().health, flavor);
         if scenario.spec.workload.clients > 0 {
             // It changes with every write: the row may show what was true between two looks.
             row.cells.iter_mut().filter(|cell| cell.name == "cached").for_each(|cell| cell.truth.clear());
         }
-        let blind = blind(cluster);
+        let nodes = kubernetes.nodes.iter().map(|node| (node.machine.id.node.as_str(), node.powered));
+        let unmissed = self.dark.note(nodes, now);
+        let blind = blind(cluster).or(unmissed.map(|node| format!("{node} is without power and not missed yet")));
         self.all.push(RowSeen { blind: blind.clone(), ..row });
         if let Some(runtime) = status::<RuntimeStatus>(find(&runtimes)) {
             self.all.push(RowSeen { blind, ..truth.runtime(now, &name, &runtime) });
         }
+    }
+
+    /// Every so often, and whenever a set has changed: Fluid may have come by while a pod was away for a second.
+    fn is_due(&mut self, sets: Sets, now: SimTime) -> bool {
+        let due = self.sets != Some(sets) || self.looked.is_none_or(|at| now.since(at) >= EVERY);
+        if due {
+            (self.sets, self.looked) = (Some(sets), Some(now));
+        }
+        due
+    }
+
+    fn truth(
+        &mut self,
+        lab: &Lab,
+        cluster: &Cluster,
+        kubernetes: &Kubernetes,
+        scenario: &Scenario,
+        now: SimTime,
+        sets: Sets,
+    ) -> CacheTruth {
+        let Sets { masters, workers, fuses } = sets;
+        let runtime = &scenario.runtime;
+        let quota: u64 = runtime.tieredstore().levels.iter().flat_map(|l| l.dirs()).map(|(_, q)| q).sum();
+        let running = stores(lab, kubernetes, &runtime.flavor().worker(&runtime.metadata().name));
+        let (cached, capacity) = (running.values().sum(), quota * running.len() as u64);
+        let knobs = &scenario.spec.parameters.master;
+        let patience = knobs.worker_timeout.0 + knobs.lost_worker_detection.0;
+        let (bytes, gone) = self.workers.note(running, now, patience);
+        let lost = LostWorkers { cached: bytes, capacity: quota * gone };
+        let (under_stores, files) = below(cluster, scenario);
+        CacheTruth { masters, workers, fuses, cached, capacity, lost, under_stores, files }
     }
 
     /// All of them.
@@ -87,7 +172,7 @@ fn blind(cluster: &Cluster) -> Option<String> {
     (member.process.is_none() || !member.running()).then(|| format!("{} does not answer", member.plan.name))
 }
 
-fn truth(lab: &Lab, cluster: &Cluster, kubernetes: &Kubernetes, scenario: &Scenario) -> CacheTruth {
+fn sets(kubernetes: &Kubernetes, scenario: &Scenario) -> Sets {
     let meta = scenario.runtime.metadata();
     let flavor = scenario.runtime.flavor();
     let set = |name: String, part: fn(&Part) -> bool| {
@@ -103,12 +188,19 @@ fn truth(lab: &Lab, cluster: &Cluster, kubernetes: &Kubernetes, scenario: &Scena
     let masters = set(flavor.master(&meta.name), |part| matches!(part, Part::Master(_)));
     let workers = set(flavor.worker(&meta.name), |part| matches!(part, Part::Worker(_)));
     let fuses = SetTruth { ready: fuses(kubernetes, &flavor.fuse(&meta.name)), ..SetTruth::default() };
-    let quota: u64 = scenario.runtime.tieredstore().levels.iter().flat_map(|l| l.dirs()).map(|(_, q)| q).sum();
-    let ready = workers.map_or(0, |workers| u64::from(workers.ready));
-    let cached =
-        cluster.of(Role::Worker).filter(|w| cluster.members[*w].running()).map(|w| cached_bytes(lab, cluster, w));
-    let (under_stores, files) = below(cluster, scenario);
-    CacheTruth { masters, workers, fuses, cached: cached.sum(), capacity: quota * ready, under_stores, files }
+    Sets { masters, workers, fuses }
+}
+
+/// Bytes of blocks of the workers that run, by node. A worker that was scaled out is none of the scenario's members.
+fn stores(lab: &Lab, kubernetes: &Kubernetes, set: &str) -> BTreeMap<String, u64> {
+    let of_set = |pod: &str| pod.rsplit_once('-').is_some_and(|(own, _)| own == set);
+    let bytes = |node: &Node| {
+        let seen = node.running(of_set, |part| matches!(part, Part::Worker(_)))?;
+        let Part::Worker(store) = seen.part else { return None };
+        let bytes = cached_bytes(lab, node.machine.id.host, store.get().map_or(&[][..], Vec::as_slice));
+        Some((node.machine.id.node.clone(), bytes))
+    };
+    kubernetes.nodes.iter().filter_map(bytes).collect()
 }
 
 fn pods(kubernetes: &Kubernetes, set: &str) -> u32 {
@@ -149,4 +241,45 @@ fn fuses(kubernetes: &Kubernetes, set: &str) -> u32 {
 fn below(cluster: &Cluster, scenario: &Scenario) -> (u64, u64) {
     let of = |mount: &crate::kube::fluid::api::Mount| cluster.programs().bytes_below(&mount.mount_point);
     scenario.dataset.spec.mounts.iter().map(of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::testing::at;
+
+    #[test]
+    fn a_pod_that_was_away_for_a_second_is_seen() {
+        let of = |ready| Sets {
+            masters: Some(SetTruth { desired: 3, there: 3, ready }),
+            workers: None,
+            fuses: SetTruth::default(),
+        };
+        let mut rows = Rows::default();
+        let seen =
+            [(0, 3, true), (1_000, 3, false), (1_200, 2, true), (2_200, 3, true), (7_100, 3, false), (7_200, 3, true)];
+        for (ms, ready, due) in seen {
+            assert_eq!(rows.is_due(of(ready), at(ms)), due, "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_counts_until_the_masters_miss_it() {
+        let patience = Duration::from_secs(310);
+        let running = |all: &[(&str, u64)]| all.iter().map(|(node, bytes)| ((*node).to_owned(), *bytes)).collect();
+        let mut workers = Workers::default();
+        assert_eq!(workers.note(running(&[("a", 10), ("b", 20)]), at(0), patience), (0, 0));
+        assert_eq!(workers.note(running(&[("a", 11)]), at(5_000), patience), (20, 1));
+        assert_eq!(workers.note(running(&[("a", 11)]), at(310_000), patience), (20, 1));
+        assert_eq!(workers.note(running(&[("a", 11)]), at(311_000), patience), (0, 0));
+        assert_eq!(workers.note(running(&[("a", 11), ("b", 0)]), at(320_000), patience), (0, 0), "it is back");
+    }
+
+    #[test]
+    fn a_node_without_power_is_missed_after_45_s() {
+        let mut dark = DarkNodes::default();
+        let mut look = |powered, ms| dark.note([("a", true), ("b", powered)].into_iter(), at(ms)).is_some();
+        let seen = [(true, 0), (false, 10_000), (false, 55_000), (false, 55_001), (true, 60_000), (false, 61_000)];
+        assert_eq!(seen.map(|(powered, ms)| look(powered, ms)), [false, true, true, false, false, true]);
+    }
 }
