@@ -41,6 +41,8 @@ pub struct RunRecord {
     pub faults: Vec<FaultEffect>,
     /// What the scenario wanted to reach.
     pub goals: Vec<Goal>,
+    /// When a cache was made anew after its user had deleted it: what the one before acknowledged is none of its promises.
+    pub lives: Vec<SimTime>,
     /// When all faults were removed.
     pub healed: Option<SimTime>,
     /// When the run ended.

@@ -4,6 +4,8 @@
 
 use serde_json::{Value, json};
 
+use super::probe::Content;
+
 /// What stands behind a location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -89,6 +91,12 @@ pub fn info(namespace: &str, name: &str, bytes: u64, files: u64) -> String {
     format!("dataset: {name}\nnamespace: {namespace}\nufstotal: {bytes}\nfilenum: {files}\n")
 }
 
+/// What an info file tells.
+pub fn read_info(text: &str) -> Option<Content> {
+    let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    Some(Content { bytes: number("ufstotal:")?, files: number("filenum:")? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +129,9 @@ mod tests {
         let location = BackupLocation::parse("pvc://backup/sub").unwrap();
         assert_eq!(location.metadata_file("default", "hbase"), "/pvc/sub/metadata-backup-hbase-default.gz");
         assert_eq!(location.info_file("default", "hbase"), "/pvc/sub/hbase-default.yaml");
+        let written = info("default", "hbase", 577_000_000, 6);
+        assert_eq!(read_info(&written), Some(Content { bytes: 577_000_000, files: 6 }));
+        assert_eq!(read_info("ufstotal: many\nfilenum: 6\n"), None);
         let local = BackupLocation::parse("local:///var/backup").unwrap();
         assert_eq!(local.volume().0["hostPath"]["path"], "/var/backup/");
     }

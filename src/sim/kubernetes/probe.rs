@@ -12,8 +12,10 @@ use super::images::{Images, Launch, cache};
 use super::machine::{Machine, Part};
 use crate::base::Secret;
 use crate::base::lock;
+use crate::kube::fluid::backup;
 use crate::kube::fluid::probe::{Answer, CacheProbe, Capacity, Content, PodRef, ProbeError, UnderStoreMount};
 use crate::rt::chan::oneshot;
+use crate::rt::fs;
 use crate::rt::time::{Duration, timeout};
 use crate::rt::{Either, select2};
 use crate::stack::client::FileSystemClient;
@@ -62,7 +64,7 @@ impl ExecProbe {
         })
     }
 
-    /// Runs `command` in the pod, for `most` at the longest.
+    /// Runs `command` of the cache's own command line in the pod, for `most` at the longest.
     async fn run<T, F>(
         &self,
         pod: &PodRef,
@@ -74,20 +76,35 @@ impl ExecProbe {
         T: Send + 'static,
         F: Future<Output = Result<T, FsError>> + Send,
     {
+        let images = self.images.clone();
+        self.exec(pod, name, most, |launch| async move {
+            let flavor = cache::flavor(&launch.spec.image).ok_or("no image of the cache")?;
+            let options = cache::client_of(&images, flavor, &launch).await?;
+            command(FileSystemClient::new(options)).await.map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    /// Runs `program` in the pod's container, for `most` at the longest.
+    async fn exec<T, F>(
+        &self,
+        pod: &PodRef,
+        name: &'static str,
+        most: Duration,
+        program: impl FnOnce(Launch) -> F + Send + 'static,
+    ) -> Result<T, ProbeError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, String>> + Send,
+    {
         let unreachable = || ProbeError::Unreachable(pod.name.clone());
         let launch = self.find(pod).ok_or_else(unreachable)?;
         let failed = |message: String| ProbeError::Failed { command: name.into(), message };
-        let flavor = cache::flavor(&launch.spec.image).ok_or_else(unreachable)?;
         let (tell, told) = oneshot::channel();
-        let images = self.images.clone();
         let (machine, id) = (launch.machine.clone(), launch.id.clone());
         let host = machine.id.host;
         let program = async move {
-            let answer = match cache::client_of(&images, flavor, &launch).await {
-                Ok(options) => command(FileSystemClient::new(options)).await.map_err(|error| error.to_string()),
-                Err(why) => Err(why),
-            };
-            let _ = tell.send(answer);
+            let _ = tell.send(program(launch).await);
         };
         let process = self.desk.start(host, name, Box::pin(program)).await.ok_or_else(unreachable)?;
         let guard = KillOnDrop::new(&self.desk, process);
@@ -195,11 +212,12 @@ impl CacheProbe for ExecProbe {
     }
 
     fn backup_info<'a>(&'a self, master: &'a PodRef, file: &'a str) -> Answer<'a, Content> {
-        let failed = move || ProbeError::Failed { command: "cat".into(), message: format!("{file}: no such file") };
-        Box::pin(async move {
-            self.find(master).ok_or_else(|| ProbeError::Unreachable(master.name.clone()))?;
-            Err(failed())
-        })
+        let file = file.to_owned();
+        Box::pin(self.exec(master, "cat", READY_MAX, |launch| async move {
+            let bytes = fs::read(&launch.real(&file)?).await.map_err(|error| format!("{file}: {error}"))?;
+            let info = backup::read_info(&String::from_utf8_lossy(&bytes));
+            info.ok_or_else(|| format!("{file} tells neither ufstotal nor filenum"))
+        }))
     }
 
     fn free<'a>(&'a self, master: &'a PodRef) -> Answer<'a, ()> {

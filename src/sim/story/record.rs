@@ -41,6 +41,7 @@ impl Story<'_> {
 
     fn record(&mut self) -> RunRecord {
         let panics = self.lab.world.panics();
+        let lives = self.lives();
         let cluster = self.testimony();
         RunRecord {
             seed: self.seed.0,
@@ -54,6 +55,7 @@ impl Story<'_> {
             damage: self.faults.damage.clone(),
             faults: self.faults.effects(&self.lab),
             goals: self.goals.clone(),
+            lives,
             // Of a cluster that was taken down nobody expects a leader.
             healed: self.healed.filter(|_| !self.torn_down()),
             ended: self.now(),

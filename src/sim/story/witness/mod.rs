@@ -16,6 +16,7 @@
 
 mod aims;
 mod bindings;
+mod caches;
 mod disks;
 mod journals;
 mod processes;
@@ -36,6 +37,7 @@ use crate::world::lab::Lab;
 
 use self::aims::Aims;
 use self::bindings::Bindings;
+use self::caches::Caches;
 use self::disks::DiskUses;
 use self::journals::Journals;
 use self::processes::Gone;
@@ -60,6 +62,7 @@ pub(super) struct Witness {
     looked: Option<SimTime>,
     revision: u64,
     lives: u64,
+    caches: Caches,
 }
 
 impl Witness {
@@ -92,12 +95,18 @@ impl Story<'_> {
             return;
         }
         witness.looked = Some(now);
+        witness.caches.look(kubernetes, self.scenario, now);
         witness.resources.look(kubernetes);
         witness.journals.look(&self.cluster, self.scenario, now);
         witness.rows.look(&self.lab, &self.cluster, self.scenario, now);
         if self.healed.is_some() {
             witness.aims.look(&self.cluster, kubernetes, self.scenario, now);
         }
+    }
+
+    /// When a cache was made anew.
+    pub(super) fn lives(&self) -> Vec<SimTime> {
+        self.witness.caches.again().to_vec()
     }
 
     /// The record of the run; none without Kubernetes.

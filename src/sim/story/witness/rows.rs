@@ -30,6 +30,8 @@ pub(super) struct Rows {
     dark: DarkNodes,
     /// The dataset was bound once: before that its phase is an aim.
     bound: bool,
+    /// How often it was unbound since.
+    unbound: u32,
 }
 
 /// The sets of a cache.
@@ -58,7 +60,7 @@ fn status<T: serde::de::DeserializeOwned>(object: Option<Value>) -> Option<T> {
     serde_json::from_value(object?.get("status")?.clone()).ok()
 }
 
-fn object(kubernetes: &Kubernetes, word: &str, namespace: &str, name: &str) -> Option<Value> {
+pub(super) fn object(kubernetes: &Kubernetes, word: &str, namespace: &str, name: &str) -> Option<Value> {
     kubernetes.server.with_store(|store| {
         let kind = store.kinds().by_word(word)?;
         Some(store.find(kind, &ObjectKey::new(namespace, name))?.to_value())
@@ -105,7 +107,8 @@ impl Rows {
         let stays = find(&runtimes).is_some_and(|runtime| runtime.pointer("/metadata/deletionTimestamp").is_none());
         let dataset = find("datasets").filter(|_| stays);
         let Some(dataset) = status::<DatasetStatus>(dataset) else {
-            self.bound = false;
+            // One that is bound again is another one to whoever judges.
+            self.unbound += u32::from(std::mem::take(&mut self.bound));
             return;
         };
         self.bound |= dataset.phase.to_string() == "Bound";
@@ -113,7 +116,10 @@ impl Rows {
             return;
         }
         let truth = self.truth(lab, cluster, kubernetes, scenario, now, sets);
-        let name = format!("{}/{}", meta.namespace, meta.name);
+        let mut name = format!("{}/{}", meta.namespace, meta.name);
+        if self.unbound > 0 {
+            name += &format!(", bound again ({})", self.unbound);
+        }
         let mut row = truth.dataset(now, &name, &dataset, spec.fluid.profile().health, flavor);
         if scenario.spec.workload.clients > 0 {
             // It changes with every write: the row may show what was true between two looks.
