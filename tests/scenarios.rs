@@ -18,6 +18,8 @@ use stormglass::world::engine::EngineKind;
 
 /// Seeds of each scenario, if the environment names no others.
 const SEEDS: Range<u64> = 0..3;
+/// Those of a scenario on Kubernetes: one is ten minutes of a whole cluster. The gate runs twenty.
+const KUBERNETES_SEEDS: Range<u64> = 0..2;
 /// A planted bug must be caught by one of so many seeds.
 const CAUGHT_WITHIN: u64 = 20;
 
@@ -53,7 +55,8 @@ fn test(path: &Path) -> Result<(), Failed> {
     let outcomes = if scenario.spec.planted.is_some() && chosen.is_none() {
         caught(&scenario)?
     } else {
-        let seeds = chosen.clone().unwrap_or(SEEDS);
+        let usual = if scenario.spec.kubernetes.is_some() { KUBERNETES_SEEDS } else { SEEDS };
+        let seeds = chosen.clone().unwrap_or(usual);
         seeds
             .map(|seed| run(&scenario, seed).and_then(|outcome| declared(&scenario, outcome)))
             .collect::<Result<_, _>>()?
