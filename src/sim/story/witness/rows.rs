@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::base::SimTime;
 use crate::kube::controllers::node_lifecycle::NodeLifecycleConfig;
 use crate::kube::fluid::api::{DatasetStatus, RuntimeStatus};
+use crate::kube::fluid::flavor::Flavor;
+use crate::kube::fluid::install::runtime_controller;
 use crate::kube::kind::ObjectKey;
 use crate::oracle::cluster::{CacheTruth, LostWorkers, RowSeen, SetTruth};
 use crate::sim::cluster::{Cluster, cached_bytes};
@@ -121,7 +123,8 @@ impl Rows {
         }
         let nodes = kubernetes.nodes.iter().map(|node| (node.machine.id.node.as_str(), node.powered));
         let unmissed = self.dark.note(nodes, now);
-        let blind = blind(cluster).or(unmissed.map(|node| format!("{node} is without power and not missed yet")));
+        let unmissed = unmissed.map(|node| format!("{node} is without power and not missed yet"));
+        let blind = blind(cluster).or_else(|| unwritten(kubernetes, flavor)).or(unmissed);
         self.all.push(RowSeen { blind: blind.clone(), ..row });
         if let Some(runtime) = status::<RuntimeStatus>(find(&runtimes)) {
             self.all.push(RowSeen { blind, ..truth.runtime(now, &name, &runtime) });
@@ -170,6 +173,13 @@ fn blind(cluster: &Cluster) -> Option<String> {
     let first = cluster.of(Role::Master).next()?;
     let member = &cluster.members[first];
     (member.process.is_none() || !member.running()).then(|| format!("{} does not answer", member.plan.name))
+}
+
+/// Nobody writes the rows while their controller is away: its pod tolerates every taint and stays on a node that is dead.
+fn unwritten(kubernetes: &Kubernetes, flavor: Flavor) -> Option<String> {
+    let controller = runtime_controller(flavor);
+    let own = |pod: &str| pod.strip_prefix(controller.as_str()).is_some_and(|rest| rest.starts_with('-'));
+    kubernetes.running(own, |_| true).is_none().then(|| format!("no {controller} runs"))
 }
 
 fn sets(kubernetes: &Kubernetes, scenario: &Scenario) -> Sets {
@@ -246,7 +256,10 @@ fn below(cluster: &Cluster, scenario: &Scenario) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oracle::testing::at;
+
+    fn at(ms: u64) -> SimTime {
+        SimTime::from_millis(ms)
+    }
 
     #[test]
     fn a_pod_that_was_away_for_a_second_is_seen() {
