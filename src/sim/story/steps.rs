@@ -20,6 +20,8 @@ use crate::trace::Kind;
 const COMMAND_BOUND: Duration = Duration::from_secs(180);
 /// Exit code of what was given up, as `timeout` gives it.
 const TIMED_OUT: u8 = 124;
+/// Between two looks at whether clients ask for anything.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
 
 impl Story<'_> {
     pub(super) fn steps(&mut self) -> Result<(), End> {
@@ -116,17 +118,22 @@ impl Story<'_> {
         let since = self.now();
         let before = self.watch.term_before();
         let bound = expect.within.map_or(Duration::ZERO, |span| span.0);
+        let mut asked = false;
         if expect.service == Some(ServiceExpect::Unavailable) {
-            // Not that it was away for a moment: it stays away.
-            self.advance(since + bound)?;
+            // Not that it was away for a moment: it stays away, while somebody asks.
+            while self.now() < since + bound {
+                self.advance((self.now() + ASKED_EVERY).min(since + bound))?;
+                asked |= self.workload.recorder().waiting();
+            }
         }
         let left = (since + bound).since(self.now());
-        let met = self.wait_for(left, |story| story.holds(expect, before, since))?;
+        let met = self.wait_for(left, |story| story.holds(expect, before, since, asked))?;
         self.goals.push(Goal { name: format!("expect {expect}"), reached: u64::from(met) });
         Ok(())
     }
 
-    fn holds(&mut self, expect: &Expect, before: u64, since: SimTime) -> bool {
+    /// `asked`: clients had operations open meanwhile. At the end all of them may have given up just now.
+    fn holds(&mut self, expect: &Expect, before: u64, since: SimTime, asked: bool) -> bool {
         // A master that is cut off or stands still may go on claiming to serve: nobody is led by it.
         let leads = self.watch.leader().is_some_and(|leader| has_majority(&self.cluster, &self.faults, leader));
         let leader = match expect.leader {
@@ -141,7 +148,7 @@ impl Story<'_> {
             Some(ServiceExpect::Available) => self.workload.recorder().last_ack().is_some_and(|ack| ack > since),
             Some(ServiceExpect::Unavailable) => {
                 let quiet = self.workload.recorder().last_ack().is_none_or(|ack| ack <= since);
-                quiet && self.workload.open() > 0
+                quiet && (asked || self.workload.recorder().waiting())
             }
         };
         let workers = expect.live_workers.is_none_or(|n| {

@@ -67,6 +67,12 @@ impl Recorder {
         lock(&self.state).under_way.len()
     }
 
+    /// Whether any client waits for an answer, to open a file included.
+    pub fn waiting(&self) -> bool {
+        let state = lock(&self.state);
+        !state.under_way.is_empty() || !state.opens.is_empty()
+    }
+
     /// Changes acknowledged so far, refusals left out.
     pub fn acked(&self) -> u64 {
         lock(&self.state).acked
