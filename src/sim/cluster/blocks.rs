@@ -63,7 +63,7 @@ pub fn whole_blocks(lab: &Lab, cluster: &Cluster, member: usize) -> BTreeSet<Blo
 }
 
 /// Counts the changes of a member's disks: whoever saw this number before finds the same blocks.
-pub fn changes(lab: &Lab, cluster: &Cluster, member: usize) -> u64 {
+pub fn disk_changes(lab: &Lab, cluster: &Cluster, member: usize) -> u64 {
     let of = |disk: DiskId| lab.disks.look(disk, FileSystem::changes).unwrap_or_default();
     let member = &cluster.members[member];
     by_disk(lab, member.host, &member.store).into_keys().map(of).sum()

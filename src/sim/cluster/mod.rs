@@ -14,7 +14,7 @@ mod target;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use blocks::{BlockFile, block_files, cached_bytes, changes, whole_blocks};
+pub use blocks::{BlockFile, block_files, cached_bytes, disk_changes, whole_blocks};
 use build::address;
 pub use build::{build, burst, latency, ratio};
 pub use member::{Life, Member};

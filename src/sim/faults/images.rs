@@ -22,16 +22,21 @@ impl VolumeImages {
         count
     }
 
-    /// Puts each volume of the members back to its image, and their journals with it: these begin anew for whoever judges
+    /// Puts each volume of the members back to its image, and the journals there with it: these begin anew for whoever judges
     /// them. Gives how many held something else.
     pub fn restore(&self, lab: &Lab, cluster: &mut Cluster, members: &[usize], name: &str) -> u64 {
-        members.iter().for_each(|member| cluster.members[*member].storage += 1);
         let put_back = |disk: &DiskId| {
             let Some(image) = self.0.get(&(*disk, name.to_string())) else { return false };
             let differs = lab.disks.look(*disk, |now| now.changes() != image.changes()).unwrap_or(false);
             lab.disks.restore(*disk, image).is_ok() && differs
         };
-        volumes(cluster, members).iter().filter(|disk| put_back(disk)).count() as u64
+        let restored: Vec<DiskId> = volumes(cluster, members).into_iter().filter(put_back).collect();
+        for &member in members {
+            if volumes(cluster, &[member]).iter().any(|disk| restored.contains(disk)) {
+                cluster.members[member].storage += 1;
+            }
+        }
+        restored.len() as u64
     }
 }
 

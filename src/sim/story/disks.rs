@@ -11,7 +11,7 @@ use super::Story;
 use crate::base::SimTime;
 use crate::oracle::history::{Answer, BytesSeen, Call};
 use crate::oracle::{BlockObservation, Gone, Health, WorkerObservation};
-use crate::sim::cluster::{BlockFile, block_files, changes, whole_blocks};
+use crate::sim::cluster::{BlockFile, block_files, disk_changes, whole_blocks};
 use crate::sim::scenario::target::Role;
 use crate::stack::wire::BlockId;
 
@@ -113,7 +113,7 @@ impl Story<'_> {
         self.disks.followed = Some(now);
         for index in self.cluster.of(Role::Worker) {
             let member = &self.cluster.members[index];
-            let (storage, changes) = (member.storage, changes(&self.lab, &self.cluster, index));
+            let (storage, changes) = (member.storage, disk_changes(&self.lab, &self.cluster, index));
             let known = self.disks.there.get(&index);
             // A container that has just started has not said where its blocks are.
             if !member.running()

@@ -225,7 +225,8 @@ fn leave_office(service: &Service) {
     service.observer.update(|facts| (facts.serving, facts.safe_mode, facts.live_workers) = (None, false, 0));
 }
 
-/// Proves leadership of `term`, takes a backup over if there is one to begin from, takes office, and then writes to under-stores what is wanted there. Aborted when Raft says that the term is over.
+/// Proves leadership of `term`, takes a backup over if there is one to begin from, takes office, and then writes to
+/// under-stores what is wanted there. Aborted when Raft says that the term is over.
 async fn take_office(service: Arc<Service>, term: u64) {
     // 0 would do as well; it only looks like a name that was forgotten.
     let name = chance::stream("office").bits().max(1);

@@ -14,7 +14,7 @@ use crate::base::lock;
 use crate::rt::chan::{self, Notify};
 use crate::rt::task::Scope;
 use crate::rt::time::{Instant, sleep_until};
-use crate::stack::observe::Observer;
+use crate::stack::observe::{Observer, Role};
 use crate::stack::wire::master::MasterRequest;
 use crate::stack::wire::{FsError, FsResult};
 
@@ -58,7 +58,8 @@ impl Term {
         let workers = Arc::new(Workers::new(config.registry, replica, observer.clone()));
         let safe_until = Instant::now() + config.safe_mode;
         let serving = (!recovered_alone).then_some(number);
-        observer.update(|facts| (facts.serving, facts.safe_mode) = (serving, true));
+        // Whether its journal is an old one is found out anew.
+        observer.update(|facts| (facts.serving, facts.safe_mode, facts.outdated) = (serving, true, false));
         let scope = Scope::new();
         scope.spawn("read-rounds", {
             let reads = reads.clone();
@@ -72,10 +73,10 @@ impl Term {
             let observer = observer.clone();
             async move {
                 sleep_until(safe_until).await;
-                observer.update(|facts| {
-                    facts.safe_mode = false;
-                    facts.serving = (!facts.outdated).then_some(number);
-                });
+                observer.update(|facts| facts.safe_mode = false);
+                if recovered_alone {
+                    serve(&observer, number);
+                }
             }
         });
         let alone_until = Mutex::new(recovered_alone.then_some(safe_until));
@@ -104,7 +105,7 @@ impl Term {
     /// A worker has seen nothing that is not here.
     pub(super) fn vouch(&self) {
         if lock(&self.alone_until).take().is_some() {
-            self.observer.update(|facts| facts.serving = (!facts.outdated).then_some(self.number));
+            serve(&self.observer, self.number);
         }
     }
 
@@ -142,4 +143,13 @@ impl Term {
         }
         loads.entry(dir.to_owned()).or_default().clone()
     }
+}
+
+/// Notes that the term's master answers, unless it refuses to, or the term is over: whoever is still being answered keeps it.
+fn serve(observer: &Observer, number: u64) {
+    observer.update(|facts| {
+        if facts.role == Role::Leader && facts.term == number && !facts.outdated {
+            facts.serving = Some(number);
+        }
+    });
 }

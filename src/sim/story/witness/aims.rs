@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::rows::object;
 use crate::base::SimTime;
 use crate::kube::fluid::api::Mount;
-use crate::kube::kind::ObjectKey;
 use crate::kube::store::Selection;
 use crate::oracle::cluster::{Aim, DATASET_CONVERGES, MOUNTS_CONVERGE, PODS_CONVERGE, PODS_GO};
 use crate::sim::cluster::Cluster;
@@ -29,7 +29,8 @@ impl Aims {
     pub fn look(&mut self, cluster: &Cluster, kubernetes: &Kubernetes, scenario: &Scenario, now: SimTime) {
         self.looked = true;
         let mut seen = pods(kubernetes);
-        if let Some(dataset) = find_dataset(kubernetes, scenario) {
+        let meta = &scenario.dataset.metadata;
+        if let Some(dataset) = object(kubernetes, "datasets", &meta.namespace, &meta.name) {
             seen.push(bound(&dataset, scenario));
             seen.extend(mounted(&dataset, cluster, scenario));
         }
@@ -82,14 +83,6 @@ fn pod_aim(pod: &Value) -> Option<Seen> {
     // A job's pod that has ended well has come to what it should.
     let wanted = if is == "Succeeded" { "Succeeded" } else { "Ready" };
     Some((what, wanted.into(), is, PODS_CONVERGE))
-}
-
-fn find_dataset(kubernetes: &Kubernetes, scenario: &Scenario) -> Option<Value> {
-    let meta = &scenario.dataset.metadata;
-    kubernetes.server.with_store(|store| {
-        let kind = store.kinds().by_word("datasets")?;
-        Some(store.find(kind, &ObjectKey::new(meta.namespace.as_str(), meta.name.as_str()))?.to_value())
-    })
 }
 
 fn bound(dataset: &Value, scenario: &Scenario) -> Seen {

@@ -60,8 +60,8 @@ pub(super) struct Witness {
     /// What was found in the trace so far, if there is anything to look for.
     trace: Option<Rc<RefCell<SecretSearch>>>,
     looked: Option<SimTime>,
-    revision: u64,
-    lives: u64,
+    /// The store's revision and the members' changes at the last look.
+    seen: (u64, u64),
     caches: Caches,
 }
 
@@ -84,21 +84,23 @@ impl Story<'_> {
         let now = self.lab.now();
         let witness = &mut self.witness;
         witness.disks.look(&self.lab, kubernetes, now);
-        let (revision, lives) = (kubernetes.server.with_store(|store| store.revision()), self.cluster.changes());
-        if (revision, lives) != (witness.revision, witness.lives) {
-            (witness.revision, witness.lives) = (revision, lives);
+        let seen = (kubernetes.server.with_store(|store| store.revision()), self.cluster.changes());
+        let changed = std::mem::replace(&mut witness.seen, seen) != seen;
+        let due = witness.looked.is_none_or(|at| now.since(at) >= EVERY);
+        if changed {
             witness.gone.look(kubernetes, now);
             witness.bindings.look(kubernetes, now);
+        }
+        if changed || due {
             witness.rows.look(&self.lab, &self.cluster, self.scenario, now);
         }
-        if witness.looked.is_some_and(|at| now.since(at) < EVERY) {
+        if !due {
             return;
         }
         witness.looked = Some(now);
         witness.caches.look(kubernetes, self.scenario, now);
         witness.resources.look(kubernetes);
         witness.journals.look(&self.cluster, self.scenario, now);
-        witness.rows.look(&self.lab, &self.cluster, self.scenario, now);
         if self.healed.is_some() {
             witness.aims.look(&self.cluster, kubernetes, self.scenario, now);
         }

@@ -1,15 +1,14 @@
 //! Metadata from a backup, as a group of masters that has none yet begins with it.
 
+use super::State;
 use super::command::Outcome;
-use super::{Kind, State};
+use super::tree::Tree;
 use crate::stack::wire::{FsError, FsResult};
 
 impl State {
     /// Whether nothing was ever made or mounted here.
     pub fn is_fresh(&self) -> bool {
-        let root_only =
-            self.tree.len() == 1 && self.tree.iter().all(|root| matches!(root.kind, Kind::Dir { loaded: true, .. }));
-        root_only && self.mounts.iter().next().is_none() && self.blocks.len() == 0
+        self.tree.next() == Tree::new().next() && self.mounts.iter().next().is_none()
     }
 
     /// Takes over what an image of another state holds. Offices and retries stay: they are this group's own. Every inode
@@ -84,5 +83,18 @@ mod tests {
             assert!(matches!(fresh.restore(1, &image[..cut]), Err(FsError::Invalid(_))), "{cut}");
         }
         assert!(fresh.is_fresh());
+    }
+
+    #[test]
+    fn masters_whose_files_were_all_deleted_begin_from_no_backup() {
+        let mut state = State::new(10);
+        let mkdir = Change::Mkdir { path: "/a".into(), recursive: false };
+        let delete = Change::Delete { path: "/a".into(), recursive: true };
+        for (index, change) in [(1, mkdir), (2, delete)] {
+            assert!(state.apply(index, &command(index, change)).result.is_ok());
+        }
+        assert_eq!(state.inode_count(), 1);
+        assert!(!state.is_fresh());
+        assert!(state.restore(3, &lived().encode()).is_err());
     }
 }
