@@ -10,6 +10,11 @@ pub const WRITE: &str = "{mkdir: 9, create: 0, rename: 0, delete: 1, list: 0, st
 
 /// The cluster with so many clients, each doing one operation of `mix` a second for `seconds` simulated seconds.
 pub fn scenario(clients: u32, mix: &str, seconds: u64) -> Scenario {
+    scenario_with("", clients, mix, seconds)
+}
+
+/// The same with `more` on top: a field of the scenario, such as `kubernetes: {fluid: goosefs}`.
+pub fn scenario_with(more: &str, clients: u32, mix: &str, seconds: u64) -> Scenario {
     let mut nodes = String::new();
     for n in 0..clients.max(3) {
         let _ = write!(nodes, "{}node-{n}", if n == 0 { "" } else { ", " });
@@ -18,6 +23,7 @@ pub fn scenario(clients: u32, mix: &str, seconds: u64) -> Scenario {
         r#"name: full-run
 about: The workload of the speed table.
 nodes: [{nodes}]
+{more}
 manifests:
   - inline: |
       apiVersion: data.fluid.io/v1alpha1

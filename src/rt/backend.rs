@@ -221,7 +221,9 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        WORLD.with(|w| *w.borrow_mut() = self.before.take());
+        // What goes may allocate and ask for the time, which asks for the world: it is let go of last.
+        let ended = WORLD.with(|w| w.replace(self.before.take()));
+        drop(ended);
     }
 }
 

@@ -23,6 +23,7 @@ use crate::base::planted::{Bug, planted};
 use crate::rt::chan::{Notify, oneshot};
 use crate::rt::task::{Scope, yield_now};
 use crate::stack::journal::{Batch, Journal, JournalConfig, JournalError, JournalReader, Recovered, Slot};
+use crate::stack::master::state::Command;
 
 type Entry = openraft::alias::EntryOf<TypeConfig>;
 
@@ -30,8 +31,10 @@ const VOTE: Slot = Slot(0);
 const COMMITTED: Slot = Slot(1);
 const PURGED: Slot = Slot(2);
 
-/// Bytes of encoded entries kept for readers, so that replication to a follower that keeps up reads no disk.
+/// Memory for entries that are kept for readers, so that replication to a follower that keeps up reads no disk; in bytes.
 const CACHE_BYTES: usize = 4 << 20;
+/// What an entry takes beside its own bytes: a command takes several times what it does in the journal.
+const ENTRY_BYTES: usize = size_of::<Cached>() + size_of::<Command>();
 /// Bytes of entries given to one limited read.
 const READ_BYTES: usize = 1 << 20;
 const READ_TRIES: u32 = 8;
@@ -299,7 +302,7 @@ impl State {
 
 impl Cache {
     fn push(&mut self, cached: Cached) {
-        self.bytes += cached.bytes;
+        self.bytes += cached.bytes + ENTRY_BYTES;
         self.entries.push_back(cached);
     }
 
@@ -311,12 +314,12 @@ impl Cache {
     }
 
     fn drop_first(&mut self) {
-        self.bytes -= self.entries.pop_front().map_or(0, |cached| cached.bytes);
+        self.bytes -= self.entries.pop_front().map_or(0, |cached| cached.bytes + ENTRY_BYTES);
     }
 
     fn drop_last(&mut self, n: u64) {
         for _ in 0..n.min(self.entries.len() as u64) {
-            self.bytes -= self.entries.pop_back().map_or(0, |cached| cached.bytes);
+            self.bytes -= self.entries.pop_back().map_or(0, |cached| cached.bytes + ENTRY_BYTES);
         }
     }
 

@@ -17,6 +17,7 @@ mod client;
 mod frame;
 mod link;
 mod server;
+mod spare;
 #[cfg(test)]
 mod tests;
 

@@ -17,6 +17,7 @@ use tokio::io::AsyncReadExt;
 use super::client::READ_BYTES;
 use super::frame::{self, Cutter};
 use super::link::Link;
+use super::spare::Spare;
 use super::{Protocol, RpcError};
 use crate::rt::net::{OwnedReadHalf, TcpListener, TcpStream};
 use crate::rt::task::Scope;
@@ -106,6 +107,7 @@ async fn connection<P: Protocol, H: Handler<P>>(stream: TcpStream, peer: SocketA
         scope: Scope::new(),
         peer,
         handler,
+        spare: Spare::new(),
         limits,
         protocol: PhantomData,
     };
@@ -129,6 +131,7 @@ struct Serving<P: Protocol, H: Handler<P>> {
     scope: Scope,
     peer: SocketAddr,
     handler: H,
+    spare: Spare<H::Future>,
     limits: Limits,
     protocol: PhantomData<fn() -> P>,
 }
@@ -193,9 +196,8 @@ impl<P: Protocol, H: Handler<P>> Serving<P, H> {
 
     fn answer(&mut self, id: u64, wait_ms: u32, request: P::Request, cx: &mut Cx<'_>) -> Result<(), RpcError> {
         let deadline = Instant::now() + Duration::from_millis(wait_ms.into());
-        let answer = self.handler.handle(request, Context { peer: self.peer, deadline });
-        let mut answer = Box::pin(answer);
-        if let Poll::Ready(response) = answer.as_mut().poll(cx) {
+        let mut answer = self.spare.hold(self.handler.handle(request, Context { peer: self.peer, deadline }));
+        if let Poll::Ready(response) = Pin::new(&mut answer).poll(cx) {
             return self.link.append(|out| frame::append_reply::<P>(out, id, &response)).map_err(RpcError::Malformed);
         }
         let (link, busy) = (Arc::clone(&self.link), self.link.begin());
