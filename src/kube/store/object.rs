@@ -70,6 +70,12 @@ impl Object {
         steps.try_fold(first, |value, step| value.get(step))
     }
 
+    /// Whether a condition of its status, such as `Ready`, is true.
+    pub fn is_true(&self, condition: &str) -> bool {
+        let all = self.at("status.conditions").and_then(Value::as_array);
+        all.into_iter().flatten().any(|one| one["type"] == condition && one["status"] == "True")
+    }
+
     /// Its uid; empty only for objects that no store made.
     pub fn uid(&self) -> &str {
         self.meta.uid.as_deref().unwrap_or_default()

@@ -36,7 +36,7 @@ use crate::kube::fluid::operation::OperationConfig;
 use crate::kube::fluid::runtime::RuntimeConfig;
 use crate::kube::kind::{Kinds, ObjectKey};
 use crate::kube::kubelet::config::KubeletConfig;
-use crate::kube::store::{DeleteOptions, Selection};
+use crate::kube::store::{DeleteOptions, Object, Selection};
 use crate::kube::volume::cloud::{CloudTimes, MemoryCloud};
 use crate::rt::chan::watch;
 use crate::sim::scenario::Scenario;
@@ -347,6 +347,22 @@ impl Kubernetes {
         })
     }
 
+    /// An object as the API server has it.
+    pub fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.server.with_store(|store| {
+            let kind = store.kinds().by_word(kind)?;
+            store.find(kind, &ObjectKey::new(namespace, name)).cloned()
+        })
+    }
+
+    /// All objects of a kind.
+    pub fn objects(&self, kind: &str) -> Vec<Arc<Object>> {
+        self.server.with_store(|store| {
+            let Some(kind) = store.kinds().by_word(kind) else { return Vec::new() };
+            store.list(kind, &Selection::default()).cloned().collect()
+        })
+    }
+
     /// Notes that a container is killed for want of memory. Gives whether there is such a container.
     pub fn out_of_memory(&self, container: &str) -> bool {
         self.nodes.iter().any(|node| node.machine.out_of_memory(container))
@@ -354,17 +370,11 @@ impl Kubernetes {
 
     /// Whether upstream takes a volume from the node by force: it is out of service, or has not been well for six minutes.
     fn may_be_forced(&self, node: &str) -> bool {
-        self.server.with_store(|store| {
-            let Some(kind) = store.kinds().by_word("nodes") else { return true };
-            // A node whose object is gone uses nothing any more.
-            let Some(node) = store.find(kind, &ObjectKey::new("", node)) else { return true };
-            let node = node.to_value();
-            let list =
-                |path: &str| node.pointer(path).and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
-            let out = list("/spec/taints").iter().any(|taint| taint["key"] == "node.kubernetes.io/out-of-service");
-            let well = list("/status/conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
-            out || !well
-        })
+        // A node whose object is gone uses nothing any more.
+        let Some(node) = self.object("nodes", "", node) else { return true };
+        let taints = node.at("spec.taints").and_then(serde_json::Value::as_array);
+        let out = taints.into_iter().flatten().any(|taint| taint["key"] == "node.kubernetes.io/out-of-service");
+        out || !node.is_true("Ready")
     }
 
     /// Volumes as they are shown now: node and handle.

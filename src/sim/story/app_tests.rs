@@ -58,8 +58,9 @@ spec:
 
 impl Story<'_> {
     fn phase_of(&self, pod: &str) -> String {
-        let object = self.object("pods", "default", pod).unwrap_or_default();
-        object.pointer("/status/phase").and_then(|phase| phase.as_str()).unwrap_or("none").to_owned()
+        let object = self.object("pods", "default", pod);
+        let phase = object.as_ref().and_then(|pod| pod.at("status.phase")).and_then(|phase| phase.as_str());
+        phase.unwrap_or("none").to_owned()
     }
 
     fn pod_is(&mut self, pod: &str, phase: &str) {

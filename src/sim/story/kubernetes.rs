@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::shell::{Files, UserShell};
 use super::{End, Story};
 use crate::kube::csi::disk::DISK_DRIVER;
 use crate::kube::fluid::install::{NAMESPACE, install};
-use crate::kube::kind::ObjectKey;
-use crate::kube::store::Selection;
+use crate::kube::store::Object;
 use crate::sim::outcome::Screen;
 use crate::sim::scenario::ManifestSource;
 use crate::sim::scenario::target::Role;
@@ -129,52 +128,36 @@ impl Story<'_> {
         }
         let meta = &self.scenario.dataset.metadata;
         let dataset = self.object("datasets", &meta.namespace, &meta.name);
-        dataset.is_none_or(|dataset| dataset.pointer("/metadata/deletionTimestamp").is_some())
+        dataset.is_none_or(|dataset| dataset.is_deleting())
     }
 
     /// An object as the API server has it.
-    pub(super) fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        let kubernetes = self.cluster.kubernetes.as_ref()?;
-        kubernetes.server.with_store(|store| {
-            let kind = store.kinds().by_word(kind)?;
-            Some(store.find(kind, &ObjectKey::new(namespace, name))?.to_value())
-        })
+    pub(super) fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.cluster.kubernetes.as_ref()?.object(kind, namespace, name)
     }
 
     /// All objects of a kind.
-    pub(super) fn objects(&self, kind: &str) -> Vec<Value> {
-        let Some(kubernetes) = &self.cluster.kubernetes else { return Vec::new() };
-        kubernetes.server.with_store(|store| {
-            let Some(kind) = store.kinds().by_word(kind) else { return Vec::new() };
-            store.list(kind, &Selection::default()).map(|object| object.to_value()).collect()
-        })
+    fn objects(&self, kind: &str) -> Vec<Arc<Object>> {
+        self.cluster.kubernetes.as_ref().map(|kubernetes| kubernetes.objects(kind)).unwrap_or_default()
     }
 
     /// Whether every pod of Fluid's installation is ready.
     fn fluid_runs(&self) -> bool {
-        let of_fluid = |pod: &Value| pod.pointer("/metadata/namespace").is_some_and(|namespace| namespace == NAMESPACE);
-        let ready = |pod: &Value| {
-            let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-            conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
-        };
-        let pods: Vec<Value> = self.objects("pods").into_iter().filter(of_fluid).collect();
+        let mut pods = self.objects("pods");
+        pods.retain(|pod| pod.key.namespace == NAMESPACE);
         // The plugin on every node, and two controllers.
-        pods.len() >= self.scenario.spec.nodes.len() + 2 && pods.iter().all(ready)
+        pods.len() >= self.scenario.spec.nodes.len() + 2 && pods.iter().all(|pod| pod.is_true("Ready"))
     }
 
     fn ready_nodes(&self) -> usize {
-        let ready = |node: &Value| {
-            let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
-            conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
-        };
-        self.objects("nodes").iter().filter(|node| ready(node)).count()
+        self.objects("nodes").iter().filter(|node| node.is_true("Ready")).count()
     }
 
     /// The dataset's row, in a word for messages.
     fn dataset(&self) -> String {
         let meta = &self.scenario.dataset.metadata;
         let dataset = self.object("datasets", &meta.namespace, &meta.name);
-        let status = dataset.as_ref().and_then(|dataset| dataset.get("status"));
+        let status = dataset.as_ref().and_then(|dataset| dataset.at("status"));
         status.map_or_else(|| "there is none".into(), ToString::to_string)
     }
 
@@ -182,7 +165,7 @@ impl Story<'_> {
     fn serves(&self) -> bool {
         let meta = &self.scenario.dataset.metadata;
         let dataset = self.object("datasets", &meta.namespace, &meta.name);
-        let bound = dataset.is_some_and(|dataset| dataset.pointer("/status/phase").is_some_and(|p| p == "Bound"));
+        let bound = dataset.is_some_and(|dataset| dataset.at("status.phase").is_some_and(|phase| phase == "Bound"));
         let workers = self.cluster.of(Role::Worker).count();
         let leader = self.watch.leader().and_then(|leader| self.cluster.facts(leader));
         let formed = leader.is_some_and(|facts| facts.live_workers == workers && !facts.safe_mode);

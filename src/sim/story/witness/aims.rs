@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::rows::object;
 use crate::base::SimTime;
 use crate::kube::fluid::api::Mount;
-use crate::kube::store::Selection;
+use crate::kube::store::Object;
 use crate::oracle::cluster::{Aim, DATASET_CONVERGES, MOUNTS_CONVERGE, PODS_CONVERGE, PODS_GO};
 use crate::sim::cluster::Cluster;
 use crate::sim::kubernetes::Kubernetes;
@@ -30,7 +29,7 @@ impl Aims {
         self.looked = true;
         let mut seen = pods(kubernetes);
         let meta = &scenario.dataset.metadata;
-        if let Some(dataset) = object(kubernetes, "datasets", &meta.namespace, &meta.name) {
+        if let Some(dataset) = kubernetes.object("datasets", &meta.namespace, &meta.name) {
             seen.push(bound(&dataset, scenario));
             seen.extend(mounted(&dataset, cluster, scenario));
         }
@@ -59,10 +58,7 @@ impl Aims {
 type Seen = (String, String, String, Duration);
 
 fn pods(kubernetes: &Kubernetes) -> Vec<Seen> {
-    kubernetes.server.with_store(|store| {
-        let Some(kind) = store.kinds().by_word("pods") else { return Vec::new() };
-        store.list(kind, &Selection::default()).filter_map(|pod| pod_aim(&pod.to_value())).collect()
-    })
+    kubernetes.objects("pods").iter().filter_map(|pod| pod_aim(&pod.to_value())).collect()
 }
 
 fn pod_aim(pod: &Value) -> Option<Seen> {
@@ -85,15 +81,15 @@ fn pod_aim(pod: &Value) -> Option<Seen> {
     Some((what, wanted.into(), is, PODS_CONVERGE))
 }
 
-fn bound(dataset: &Value, scenario: &Scenario) -> Seen {
+fn bound(dataset: &Object, scenario: &Scenario) -> Seen {
     let meta = &scenario.dataset.metadata;
-    let phase = dataset.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let phase = dataset.at("status.phase").and_then(Value::as_str).unwrap_or_default().to_owned();
     (format!("dataset {}/{}", meta.namespace, meta.name), "Bound".into(), phase, DATASET_CONVERGES)
 }
 
 /// The masters know every mount that the dataset asks for.
-fn mounted(dataset: &Value, cluster: &Cluster, scenario: &Scenario) -> Option<Seen> {
-    let mounts: Vec<Mount> = serde_json::from_value(dataset.pointer("/spec/mounts")?.clone()).ok()?;
+fn mounted(dataset: &Object, cluster: &Cluster, scenario: &Scenario) -> Option<Seen> {
+    let mounts: Vec<Mount> = serde_json::from_value(dataset.at("spec.mounts")?.clone()).ok()?;
     let known = cluster.leader().and_then(|leader| cluster.facts(leader)).map(|facts| facts.mounts);
     let is = match known {
         None => "not known: no master leads".to_owned(),

@@ -20,8 +20,8 @@ const VOLUMES_TAKE: Duration = Duration::from_secs(20);
 pub(super) struct Bindings {
     all: Vec<Placement>,
     pods: u64,
-    /// What of the nodes the scheduler looks at, and when it last changed.
-    nodes: BTreeMap<String, Value>,
+    /// Nodes at the version seen last, what of them the scheduler looks at, and when that last changed.
+    nodes: BTreeMap<String, (u64, Value)>,
     settled: SimTime,
 }
 
@@ -66,11 +66,15 @@ impl Bindings {
     fn look_at_nodes(&mut self, store: &Store, now: SimTime) {
         let Some(kind) = store.kinds().by_word("nodes") else { return };
         for node in store.list(kind, &Selection::default()) {
+            let before = self.nodes.get(&node.key.name);
+            if before.is_some_and(|(version, _)| *version == node.version) {
+                continue;
+            }
             let seen = serde_json::json!({ "spec": node.at("spec"), "labels": node.labels() });
-            if self.nodes.get(&node.key.name) != Some(&seen) {
-                self.nodes.insert(node.key.name.clone(), seen);
+            if before.is_none_or(|(_, before)| *before != seen) {
                 self.settled = now;
             }
+            self.nodes.insert(node.key.name.clone(), (node.version, seen));
         }
     }
 

@@ -1,8 +1,5 @@
 //! Caches that are deleted and made anew.
 
-use serde_json::Value;
-
-use super::rows::object;
 use crate::base::SimTime;
 use crate::sim::kubernetes::Kubernetes;
 use crate::sim::scenario::Scenario;
@@ -19,15 +16,14 @@ impl Caches {
     pub fn look(&mut self, kubernetes: &Kubernetes, scenario: &Scenario, now: SimTime) {
         let meta = scenario.runtime.metadata();
         let word = format!("{}runtimes", scenario.runtime.flavor().word());
-        let Some(runtime) = object(kubernetes, &word, &meta.namespace, &meta.name) else { return };
-        let uid = runtime.pointer("/metadata/uid").and_then(Value::as_str);
-        if uid == self.uid.as_deref() {
+        let Some(runtime) = kubernetes.object(&word, &meta.namespace, &meta.name) else { return };
+        if self.uid.as_deref() == Some(runtime.uid()) {
             return;
         }
         if self.uid.is_some() {
             self.again.push(now);
         }
-        self.uid = uid.map(str::to_owned);
+        self.uid = Some(runtime.uid().to_owned());
     }
 
     /// When one was made anew.

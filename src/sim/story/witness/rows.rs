@@ -1,6 +1,7 @@
 //! Rows of the dataset and its runtime, beside what is true at that moment.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use crate::kube::controllers::node_lifecycle::NodeLifecycleConfig;
 use crate::kube::fluid::api::{DatasetStatus, RuntimeStatus};
 use crate::kube::fluid::flavor::Flavor;
 use crate::kube::fluid::install::runtime_controller;
-use crate::kube::kind::ObjectKey;
+use crate::kube::store::Object;
 use crate::oracle::cluster::{CacheTruth, LostWorkers, RowSeen, SetTruth};
 use crate::sim::cluster::{Cluster, cached_bytes};
 use crate::sim::kubernetes::{Kubernetes, Node, Part};
@@ -58,15 +59,8 @@ impl Workers {
     }
 }
 
-fn status<T: serde::de::DeserializeOwned>(object: Option<Value>) -> Option<T> {
-    serde_json::from_value(object?.get("status")?.clone()).ok()
-}
-
-pub(super) fn object(kubernetes: &Kubernetes, word: &str, namespace: &str, name: &str) -> Option<Value> {
-    kubernetes.server.with_store(|store| {
-        let kind = store.kinds().by_word(word)?;
-        Some(store.find(kind, &ObjectKey::new(namespace, name))?.to_value())
-    })
+fn status<T: serde::de::DeserializeOwned>(object: Option<Arc<Object>>) -> Option<T> {
+    serde_json::from_value(object?.at("status")?.clone()).ok()
 }
 
 /// Since when nodes have no power.
@@ -102,11 +96,11 @@ impl Rows {
             return;
         }
         let meta = &scenario.dataset.metadata;
-        let find = |word: &str| object(kubernetes, word, &meta.namespace, &meta.name);
+        let find = |word: &str| kubernetes.object(word, &meta.namespace, &meta.name);
         let flavor = scenario.runtime.flavor();
         let runtimes = format!("{}runtimes", flavor.word());
         // Fluid unbinds a dataset whose runtime goes; what its row says then is an aim again.
-        let stays = find(&runtimes).is_some_and(|runtime| runtime.pointer("/metadata/deletionTimestamp").is_none());
+        let stays = find(&runtimes).is_some_and(|runtime| !runtime.is_deleting());
         let dataset = find("datasets").filter(|_| stays);
         let Some(dataset) = status::<DatasetStatus>(dataset) else {
             // One that is bound again is another one to whoever judges.
@@ -192,12 +186,12 @@ fn sets(kubernetes: &Kubernetes, scenario: &Scenario) -> Sets {
     let meta = scenario.runtime.metadata();
     let flavor = scenario.runtime.flavor();
     let set = |name: String, part: fn(&Part) -> bool| {
-        let field = |set: &Value, path: &str| set.pointer(path).and_then(Value::as_u64).unwrap_or(0) as u32;
-        let stateful = object(kubernetes, "statefulsets", &meta.namespace, &name);
-        let daemon = || object(kubernetes, "daemonsets", &meta.namespace, &name);
+        let field = |set: &Object, path: &str| set.at(path).and_then(Value::as_u64).unwrap_or(0) as u32;
+        let stateful = kubernetes.object("statefulsets", &meta.namespace, &name);
+        let daemon = || kubernetes.object("daemonsets", &meta.namespace, &name);
         let desired = match stateful {
-            Some(set) => field(&set, "/spec/replicas"),
-            None => field(&daemon()?, "/status/desiredNumberScheduled"),
+            Some(set) => field(&set, "spec.replicas"),
+            None => field(&*daemon()?, "status.desiredNumberScheduled"),
         };
         Some(SetTruth { desired, there: pods(kubernetes, &name), ready: running(kubernetes, &name, part) })
     };
@@ -243,12 +237,11 @@ fn running_on(node: &Node, set: &str, part: fn(&Part) -> bool) -> u32 {
 /// counted as ready.
 fn fuses(kubernetes: &Kubernetes, set: &str) -> u32 {
     let chosen = |node: &&Node| {
-        let taints = object(kubernetes, "nodes", "", &node.machine.id.node)
-            .and_then(|node| node.pointer("/spec/taints").and_then(Value::as_array).cloned())
-            .unwrap_or_default();
+        let node = kubernetes.object("nodes", "", &node.machine.id.node);
+        let taints = node.as_ref().and_then(|node| node.at("spec.taints")).and_then(Value::as_array);
         // What the control plane puts on a node that is not well is tolerated by every DaemonSet.
         let own = |taint: &Value| taint["key"].as_str().is_some_and(|key| !key.starts_with("node.kubernetes.io/"));
-        !taints.iter().any(|taint| own(taint) && taint["effect"] != "PreferNoSchedule")
+        !taints.into_iter().flatten().any(|taint| own(taint) && taint["effect"] != "PreferNoSchedule")
     };
     kubernetes.nodes.iter().filter(chosen).map(|node| running_on(node, set, |part| matches!(part, Part::Fuse))).sum()
 }
