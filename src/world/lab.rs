@@ -59,3 +59,31 @@ impl Drop for Lab {
         self.world.on_exit(Box::new(|_, _, _| {}));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::rt::backend::simulated;
+    use crate::world::engine::glass::Glass;
+
+    /// Tells, when it is dropped, whether this thread has a world.
+    struct Last(Rc<Cell<Option<bool>>>);
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.set(Some(simulated()));
+        }
+    }
+
+    #[test]
+    fn what_goes_with_the_world_may_ask_for_it() {
+        let told = Rc::new(Cell::new(None));
+        let last = Last(told.clone());
+        let lab = Lab::new(Seed(1), Glass::plain(Seed(1)));
+        lab.world.listen(Box::new(move |_| assert!(last.0.get().is_none())));
+        drop(lab);
+        assert_eq!(told.get(), Some(false), "the thread's world is gone before what it held");
+    }
+}

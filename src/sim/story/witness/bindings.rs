@@ -1,11 +1,11 @@
 //! The scheduler's choices, with everything that they had to respect at that moment.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::base::SimTime;
 use crate::kube::store::{Change, Object, Selection, Store};
@@ -20,8 +20,8 @@ const VOLUMES_TAKE: Duration = Duration::from_secs(20);
 pub(super) struct Bindings {
     all: Vec<Placement>,
     pods: u64,
-    /// Nodes at the version seen last, what of them the scheduler looks at, and when that last changed.
-    nodes: BTreeMap<String, (u64, Value)>,
+    /// Nodes as they were seen last, and when what the scheduler looks at last changed.
+    nodes: BTreeMap<String, Arc<Object>>,
     settled: SimTime,
 }
 
@@ -67,14 +67,14 @@ impl Bindings {
         let Some(kind) = store.kinds().by_word("nodes") else { return };
         for node in store.list(kind, &Selection::default()) {
             let before = self.nodes.get(&node.key.name);
-            if before.is_some_and(|(version, _)| *version == node.version) {
+            if before.is_some_and(|before| before.version == node.version) {
                 continue;
             }
-            let seen = serde_json::json!({ "spec": node.at("spec"), "labels": node.labels() });
-            if before.is_none_or(|(_, before)| *before != seen) {
+            let same = |before: &Arc<Object>| before.at("spec") == node.at("spec") && before.labels() == node.labels();
+            if !before.is_some_and(same) {
                 self.settled = now;
             }
-            self.nodes.insert(node.key.name.clone(), (node.version, seen));
+            self.nodes.insert(node.key.name.clone(), node.clone());
         }
     }
 

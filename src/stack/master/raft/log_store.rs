@@ -33,8 +33,6 @@ const PURGED: Slot = Slot(2);
 
 /// Memory for entries that are kept for readers, so that replication to a follower that keeps up reads no disk; in bytes.
 const CACHE_BYTES: usize = 4 << 20;
-/// What an entry takes beside its own bytes: a command takes several times what it does in the journal.
-const ENTRY_BYTES: usize = size_of::<Cached>() + size_of::<Command>();
 /// Bytes of entries given to one limited read.
 const READ_BYTES: usize = 1 << 20;
 const READ_TRIES: u32 = 8;
@@ -300,9 +298,16 @@ impl State {
     }
 }
 
+impl Cached {
+    /// What it takes here, in bytes: a command takes several times what it does in the journal.
+    fn memory(&self) -> usize {
+        size_of::<Self>() + size_of::<Command>() + self.bytes
+    }
+}
+
 impl Cache {
     fn push(&mut self, cached: Cached) {
-        self.bytes += cached.bytes + ENTRY_BYTES;
+        self.bytes += cached.memory();
         self.entries.push_back(cached);
     }
 
@@ -314,12 +319,12 @@ impl Cache {
     }
 
     fn drop_first(&mut self) {
-        self.bytes -= self.entries.pop_front().map_or(0, |cached| cached.bytes + ENTRY_BYTES);
+        self.bytes -= self.entries.pop_front().map_or(0, |cached| cached.memory());
     }
 
     fn drop_last(&mut self, n: u64) {
         for _ in 0..n.min(self.entries.len() as u64) {
-            self.bytes -= self.entries.pop_back().map_or(0, |cached| cached.bytes + ENTRY_BYTES);
+            self.bytes -= self.entries.pop_back().map_or(0, |cached| cached.memory());
         }
     }
 
