@@ -19,6 +19,7 @@ mod live;
 mod log_store;
 mod masters;
 mod object_store;
+mod raft_appends;
 mod scenario_in_rust;
 mod seam;
 mod single_master;

@@ -7,9 +7,11 @@
 //! | `machine` | applies entries to the state, makes and installs snapshots |
 //! | `wire` | what masters say to each other |
 //! | `network` | openraft's way to the others |
+//! | `appends` | which requests to append go there, and when |
 //! | `peers` | answers them |
 //! | `joining` | when a master with an empty journal may vote |
 
+pub mod appends;
 pub mod log_store;
 pub mod joining;
 pub mod machine;

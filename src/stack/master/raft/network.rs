@@ -9,14 +9,17 @@ use std::pin::pin;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use futures_util::Stream;
+use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
-use openraft::network::RPCOption;
+use openraft::network::{RPCOption, stream_append_sequential};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 
+use super::appends::commits_along;
 use super::types::{LogId, NodeId, Peer, Snapshot, TypeConfig, Vote};
 use super::wire::{RaftProtocol, RaftReply, RaftRequest};
 use crate::base::lock;
@@ -135,6 +138,7 @@ impl Connection {
 }
 
 type Reply = SnapshotResponse<TypeConfig>;
+type Appended = Result<StreamAppendResult<TypeConfig>, Failure>;
 
 fn chunk<'a>(data: &'a Bytes, at: u64, option: &RPCOption) -> &'a [u8] {
     let size = option.snapshot_chunk_size().unwrap_or(CHUNK_MAX).clamp(1, CHUNK_MAX);
@@ -180,6 +184,19 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             (RaftReply::Append(response), _) => Ok(response),
             (other, _) => Err(strange(&other)),
         }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended>, Failure>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        // openraft allows one request a heartbeat's time.
+        let heartbeat = option.hard_ttl();
+        stream_append_sequential(self, commits_along(input, heartbeat), option)
     }
 
     async fn vote(
