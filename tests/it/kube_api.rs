@@ -11,9 +11,10 @@ use kube::core::params::{DeleteParams, ListParams};
 use serde_json::json;
 use stormglass::base::{HostId, Seed, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
-use stormglass::kube::client::{Client, Informer, Patch};
-use stormglass::kube::kind::Kinds;
+use stormglass::kube::client::{Client, Election, ElectionConfig, Informer, Patch};
+use stormglass::kube::kind::{Kinds, ObjectKey};
 use stormglass::kube::kubectl::Kubectl;
+use stormglass::kube::store::{Part, Patch as StorePatch, Validation};
 use stormglass::rt::time::{Instant, sleep};
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
@@ -179,6 +180,31 @@ fn a_request_without_an_answer_is_given_up() {
     let (took, transport, message) = lock(&out).take().unwrap();
     assert!(transport, "{message}");
     assert!(took >= Duration::from_secs(30) && took < Duration::from_secs(40), "{took:?}: {message}");
+}
+
+#[test]
+fn a_leader_renews_by_one_request_and_looks_again_when_somebody_else_wrote() {
+    let bench = bench(4, ApiServerConfig::default());
+    let out = bench.start(async {
+        let election = Election::new(&Client::new(API), "kube-system", "manager", "a", ElectionConfig::default());
+        election.lead(sleep(Duration::from_secs(40))).await.is_ok()
+    });
+    let requests_in = |seconds| {
+        let before = bench.server.counters().requests;
+        bench.lab.world.run_until(bench.lab.world.world_now() + Duration::from_secs(seconds));
+        bench.server.counters().requests - before
+    };
+    assert_eq!(requests_in(1), 3, "it looks, takes the lease, and renews at once, as upstream");
+    assert_eq!(requests_in(20), 10, "every 2 s");
+    bench.server.with_store(|store| {
+        let kind = store.kinds().by_kind("coordination.k8s.io/v1", "Lease").unwrap();
+        let label = StorePatch::Merge(json!({"metadata": {"labels": {"seen": "yes"}}}));
+        let key = ObjectKey::new("kube-system", "manager");
+        store.patch(kind, &key, &label, Part::Whole, Validation::Strict).unwrap();
+    });
+    assert_eq!(requests_in(10), 5 + 2, "refused once, it looks and writes again");
+    requests_in(60);
+    assert_eq!(*lock(&out), Some(true), "it led to the end");
 }
 
 /// The session of the second document's failover, as far as it needs no controller.

@@ -49,6 +49,8 @@ pub struct Election {
     config: ElectionConfig,
     chance: Stream,
     seen: Option<(LeaseSpec, Instant)>,
+    /// The lease as this candidate wrote it last.
+    held: Option<Lease>,
 }
 
 impl Election {
@@ -62,6 +64,7 @@ impl Election {
             config,
             chance: chance::stream("election"),
             seen: None,
+            held: None,
         }
     }
 
@@ -108,6 +111,12 @@ impl Election {
     }
 
     async fn try_acquire_or_renew(&mut self) -> Result<bool, ApiError> {
+        // As client-go: one that leads writes without looking first, and looks if somebody else has written.
+        if let Some(held) = self.held.take().filter(|_| self.age() < self.config.lease_duration)
+            && self.write(held).await.is_ok()
+        {
+            return Ok(true);
+        }
         let found: Option<Lease> = self.client.find(&self.namespace, &self.name).await?;
         let Some(mut lease) = found else {
             let meta = ObjectMeta {
@@ -117,23 +126,37 @@ impl Election {
             };
             let spec = next(&LeaseSpec::default(), &self.identity, &self.config, clock::micro_time_now());
             let made = self.client.create(&Lease { metadata: meta, spec: Some(spec) }).await?;
-            self.observe(made.spec.unwrap_or_default());
+            self.hold(made);
             return Ok(true);
         };
-        let spec = lease.spec.take().unwrap_or_default();
-        self.observe(spec.clone());
-        if !free(&spec, &self.identity, self.age(), &self.config) {
+        let spec = lease.spec.get_or_insert_default();
+        self.observe(spec);
+        if !free(spec, &self.identity, self.age(), &self.config) {
             return Ok(false);
         }
-        lease.spec = Some(next(&spec, &self.identity, &self.config, clock::micro_time_now()));
-        let held = self.client.replace(&lease).await?;
-        self.observe(held.spec.unwrap_or_default());
+        self.write(lease).await?;
         Ok(true)
     }
 
-    fn observe(&mut self, spec: LeaseSpec) {
-        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != spec) {
-            self.seen = Some((spec, Instant::now()));
+    /// Takes or keeps a lease that looks like this.
+    async fn write(&mut self, mut lease: Lease) -> Result<(), ApiError> {
+        let spec = lease.spec.take().unwrap_or_default();
+        lease.spec = Some(next(&spec, &self.identity, &self.config, clock::micro_time_now()));
+        let held = self.client.replace(&lease).await?;
+        self.hold(held);
+        Ok(())
+    }
+
+    fn hold(&mut self, lease: Lease) {
+        if let Some(spec) = &lease.spec {
+            self.observe(spec);
+        }
+        self.held = Some(lease);
+    }
+
+    fn observe(&mut self, spec: &LeaseSpec) {
+        if self.seen.as_ref().is_none_or(|(seen, _)| seen != spec) {
+            self.seen = Some((spec.clone(), Instant::now()));
         }
     }
 
