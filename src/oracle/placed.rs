@@ -142,7 +142,7 @@ mod tests {
             "metadata": { "name": "o", "namespace": "default", "labels": { "app": "cache" } },
         }));
         let (pod, node, other) = (pod.expect("a pod"), node.expect("a node"), other.expect("another pod"));
-        let volumes: Vec<_> = volume.into_iter().collect();
+        let volumes: Vec<_> = volume.iter().collect();
         Placement::of((at(10_000), at(0)), &pod, &node, &volumes, &[(&other, &node)])
     }
 

@@ -39,6 +39,9 @@ use crate::base::Stream;
 use failure::{not_found, too_large, too_old};
 use history::History;
 
+/// Kinds that are written all the time: heartbeats and what is told about the rest.
+const BACKGROUND: [&str; 2] = ["Lease", "Event"];
+
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
@@ -70,6 +73,8 @@ pub struct Store {
     config: StoreConfig,
     tables: Vec<Table>,
     revision: u64,
+    /// Of anything but [`BACKGROUND`].
+    decisive: u64,
     chance: Stream,
     addresses: u32,
     fresh: Vec<(KindId, Event)>,
@@ -79,7 +84,8 @@ impl Store {
     /// A cluster's store with nothing in it but the namespaces that every cluster has.
     pub fn new(kinds: Arc<Kinds>, config: StoreConfig, chance: Stream, now: Timestamp) -> Self {
         let tables = kinds.iter().map(|_| Table::default()).collect();
-        let mut store = Self { kinds, config, tables, revision: 1, chance, addresses: 0, fresh: Vec::new() };
+        let mut store =
+            Self { kinds, config, tables, revision: 1, decisive: 1, chance, addresses: 0, fresh: Vec::new() };
         if let Some(kind) = store.kinds.by_kind("v1", "Namespace") {
             for name in NAMESPACES {
                 let namespace = json!({"metadata": {"name": name}});
@@ -98,6 +104,12 @@ impl Store {
     /// The newest revision.
     pub const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// The newest revision of anything but leases and events, which are written all the time and tell nothing of a cluster's
+    /// state.
+    pub const fn decisive_revision(&self) -> u64 {
+        self.decisive
     }
 
     /// One object.
@@ -178,6 +190,9 @@ impl Store {
     }
 
     fn note(&mut self, kind: KindId, event: Event) {
+        if !BACKGROUND.contains(&self.kinds.get(kind).kind.as_str()) {
+            self.decisive = event.version;
+        }
         self.fresh.push((kind, event.clone()));
         self.tables[kind.0].history.push(event, self.config.history_events_max);
     }

@@ -60,13 +60,13 @@ impl Placement {
         (decided, settled): (SimTime, SimTime),
         pod: &Pod,
         node: &Node,
-        volumes: &[PersistentVolume],
+        volumes: &[&PersistentVolume],
         others: &[(&Pod, &Node)],
     ) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         let affinity = spec.affinity.unwrap_or_default();
         let of_node = node.spec.clone().unwrap_or_default();
-        let reach = |volume: &PersistentVolume| {
+        let reach = |volume: &&PersistentVolume| {
             let required = volume.spec.as_ref()?.node_affinity.as_ref()?.required.clone()?;
             Some((volume.metadata.name.clone().unwrap_or_default(), required))
         };

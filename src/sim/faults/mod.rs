@@ -82,6 +82,11 @@ impl Faults {
         self.cuts.get(&member).is_some_and(|cuts| *cuts > 0)
     }
 
+    /// Whether no link is cut or held, and nothing else goes on that ends.
+    pub fn none(&self) -> bool {
+        self.all.is_empty() && self.closed.is_empty()
+    }
+
     /// Whether two hosts hear each other, as far as cuts and holds go.
     pub fn talk(&self, a: HostId, b: HostId) -> bool {
         !self.closed.contains_key(&(a, b)) && !self.closed.contains_key(&(b, a))

@@ -62,13 +62,11 @@ impl Story<'_> {
                 self.create(text.clone())?;
             }
         }
-        let bound = self.wait_for(BOUND_WITHIN, |story| story.serves())?;
-        if !bound {
-            self.show("kubectl get pod -A -o wide")?;
-            self.show("kubectl get events -A")?;
-            return Err(End::Stuck(format!("the dataset was not bound within {BOUND_WITHIN:?}: {}", self.dataset())));
-        }
-        Ok(())
+        self.wait_for(BOUND_WITHIN, |story| story.lacks().is_none())?;
+        let Some(lack) = self.lacks() else { return Ok(()) };
+        self.show("kubectl get pod -A -o wide")?;
+        self.show("kubectl get events -A")?;
+        Err(End::Stuck(format!("the cache does not serve after {BOUND_WITHIN:?}: {}", self.tell(&lack))))
     }
 
     /// Keeps the screen of a command, for whoever asks why.
@@ -162,17 +160,42 @@ impl Story<'_> {
     }
 
     /// Whether the dataset is bound, and a leader serves with all workers, and there are mounts for the workload.
-    fn serves(&self) -> bool {
+    /// What there is not yet of a cache that serves. Asked for after every slice of time.
+    fn lacks(&self) -> Option<Lack> {
         let meta = &self.scenario.dataset.metadata;
         let dataset = self.object("datasets", &meta.namespace, &meta.name);
-        let bound = dataset.is_some_and(|dataset| dataset.at("status.phase").is_some_and(|phase| phase == "Bound"));
+        if !dataset.is_some_and(|dataset| dataset.at("status.phase").is_some_and(|phase| phase == "Bound")) {
+            return Some(Lack::Dataset);
+        }
         let workers = self.cluster.of(Role::Worker).count();
         let leader = self.watch.leader().and_then(|leader| self.cluster.facts(leader));
-        let formed = leader.is_some_and(|facts| facts.live_workers == workers && !facts.safe_mode);
-        let fuses = self.scenario.spec.workload.clients == 0
-            || self.cluster.of(Role::Fuse).all(|fuse| self.cluster.members[fuse].running());
-        bound && formed && fuses
+        if !leader.is_some_and(|facts| facts.live_workers == workers && !facts.safe_mode) {
+            return Some(Lack::Workers(workers));
+        }
+        let missing = |fuse: &usize| !self.cluster.members[*fuse].running();
+        let mut needed = self.cluster.of(Role::Fuse).filter(|_| self.scenario.spec.workload.clients > 0);
+        needed.find(missing).map(Lack::Fuse)
     }
+
+    fn tell(&self, lack: &Lack) -> String {
+        match lack {
+            Lack::Dataset => format!("the dataset is not bound: {}", self.dataset()),
+            Lack::Workers(all) => format!("no master serves with all {all} workers"),
+            Lack::Fuse(index) => {
+                let name = &self.cluster.members[*index].plan.name;
+                format!("{name} does not run, which the workload needs: Fluid starts one on each node with a worker")
+            }
+        }
+    }
+}
+
+/// What a cache cannot serve without.
+enum Lack {
+    Dataset,
+    /// So many.
+    Workers(usize),
+    /// This member.
+    Fuse(usize),
 }
 
 fn class_manifest(name: &str) -> String {

@@ -158,6 +158,7 @@ fn one_zone_open(bugs: &[Bug]) -> Vec<&'static str> {
         let volumes = client.list::<PersistentVolume>("", &ListParams::default()).await.unwrap().items;
         (client.get::<Node>("", &name).await.unwrap(), volumes)
     });
+    let volumes: Vec<_> = volumes.iter().collect();
     watched.ledger.placement(Placement::of((now, SimTime::ZERO), &pod, &node, &volumes, &[]));
     watched.judge(SimTime::ZERO)
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::base::SimTime;
@@ -58,22 +60,22 @@ impl Aims {
 type Seen = (String, String, String, Duration);
 
 fn pods(kubernetes: &Kubernetes) -> Vec<Seen> {
-    kubernetes.objects("pods").iter().filter_map(|pod| pod_aim(&pod.to_value())).collect()
+    kubernetes.objects("pods").iter().filter_map(|pod| pod_aim(&pod.meta, pod.body.get("status")?)).collect()
 }
 
-fn pod_aim(pod: &Value) -> Option<Seen> {
-    let text = |path: &str| pod.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let what = format!("pod {}/{}", text("/metadata/namespace"), text("/metadata/name"));
-    if pod.pointer("/metadata/deletionTimestamp").is_some() {
-        let grace = pod.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(0);
+fn pod_aim(meta: &ObjectMeta, status: &Value) -> Option<Seen> {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    let what = format!("pod {}/{}", text(&meta.namespace), text(&meta.name));
+    if meta.deletion_timestamp.is_some() {
+        let grace = meta.deletion_grace_period_seconds.unwrap_or(0).max(0).unsigned_abs();
         return Some((what, "gone".into(), "Terminating".into(), PODS_GO + Duration::from_secs(grace)));
     }
-    let phase = text("/status/phase");
-    if phase == "Failed" && pod.pointer("/metadata/ownerReferences/0").is_some() {
+    let phase = status["phase"].as_str().unwrap_or_default().to_owned();
+    if phase == "Failed" && meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty()) {
         // It is over; its owner has made another one.
         return None;
     }
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    let conditions = status["conditions"].as_array();
     let ready = conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
     let is = if ready { "Ready".into() } else { phase };
     // A job's pod that has ended well has come to what it should.
@@ -89,7 +91,7 @@ fn bound(dataset: &Object, scenario: &Scenario) -> Seen {
 
 /// The masters know every mount that the dataset asks for.
 fn mounted(dataset: &Object, cluster: &Cluster, scenario: &Scenario) -> Option<Seen> {
-    let mounts: Vec<Mount> = serde_json::from_value(dataset.at("spec.mounts")?.clone()).ok()?;
+    let mounts = Vec::<Mount>::deserialize(dataset.at("spec.mounts")?).ok()?;
     let known = cluster.leader().and_then(|leader| cluster.facts(leader)).map(|facts| facts.mounts);
     let is = match known {
         None => "not known: no master leads".to_owned(),
@@ -128,9 +130,8 @@ mod tests {
     use super::*;
 
     fn aim_of(status: Value, meta: Value) -> Option<(String, String)> {
-        let mut pod = json!({ "metadata": { "namespace": "default", "name": "m-0" }, "status": status });
-        pod["metadata"].as_object_mut()?.extend(meta.as_object()?.clone());
-        pod_aim(&pod).map(|(_, wanted, is, _)| (wanted, is))
+        let meta = serde_json::from_value(meta).unwrap();
+        pod_aim(&meta, &status).map(|(_, wanted, is, _)| (wanted, is))
     }
 
     #[test]

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, 
 use serde::de::DeserializeOwned;
 
 use crate::base::SimTime;
+use crate::kube::kind::ObjectKey;
 use crate::kube::store::{Change, Object, Selection, Store};
 use crate::oracle::cluster::Placement;
 use crate::sim::kubernetes::Kubernetes;
@@ -15,11 +16,45 @@ use crate::sim::kubernetes::Kubernetes;
 /// A pod with claims may be bound that long after the choice: a disk is made in between.
 const VOLUMES_TAKE: Duration = Duration::from_secs(20);
 
+/// Objects of one kind as their type, decoded once a version.
+struct Typed<T>(BTreeMap<ObjectKey, (u64, Arc<T>)>);
+
+impl<T> Default for Typed<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: DeserializeOwned> Typed<T> {
+    /// All that there are now, by namespace and name.
+    fn all(&mut self, store: &Store, word: &str) -> Vec<Arc<T>> {
+        let Some(kind) = store.kinds().by_word(word) else { return Vec::new() };
+        let mut known = std::mem::take(&mut self.0);
+        for object in store.list(kind, &Selection::default()) {
+            let same = known.remove(&object.key).filter(|(version, _)| *version == object.version);
+            if let Some(one) = same.or_else(|| Some((object.version, Arc::new(typed(object)?)))) {
+                self.0.insert(object.key.clone(), one);
+            }
+        }
+        self.0.values().map(|(_, one)| one.clone()).collect()
+    }
+}
+
+/// What the scheduler looks at.
+#[derive(Default)]
+struct Seen {
+    nodes: Typed<Node>,
+    pods: Typed<Pod>,
+    claims: Typed<PersistentVolumeClaim>,
+    volumes: Typed<PersistentVolume>,
+}
+
 /// All bindings.
 #[derive(Default)]
 pub(super) struct Bindings {
     all: Vec<Placement>,
     pods: u64,
+    seen: Seen,
     /// Nodes as they were seen last, and when what the scheduler looks at last changed.
     nodes: BTreeMap<String, Arc<Object>>,
     settled: SimTime,
@@ -27,11 +62,6 @@ pub(super) struct Bindings {
 
 fn typed<T: DeserializeOwned>(object: &Object) -> Option<T> {
     serde_json::from_value(object.to_value()).ok()
-}
-
-fn all<T: DeserializeOwned>(store: &Store, word: &str) -> Vec<T> {
-    let Some(kind) = store.kinds().by_word(word) else { return Vec::new() };
-    store.list(kind, &Selection::default()).filter_map(|object| typed(object)).collect()
 }
 
 fn node_of(object: &Object) -> Option<&str> {
@@ -78,31 +108,33 @@ impl Bindings {
         }
     }
 
-    fn placement(&self, store: &Store, pod: &Pod, now: SimTime) -> Option<Placement> {
-        let nodes: BTreeMap<String, Node> =
-            all::<Node>(store, "nodes").into_iter().filter_map(|n| Some((n.metadata.name.clone()?, n))).collect();
+    fn placement(&mut self, store: &Store, pod: &Pod, now: SimTime) -> Option<Placement> {
+        let nodes = self.seen.nodes.all(store, "nodes").into_iter();
+        let nodes: BTreeMap<String, Arc<Node>> =
+            nodes.filter_map(|node| Some((node.metadata.name.clone()?, node))).collect();
         let spec = pod.spec.as_ref()?;
         // A DaemonSet's pod is bound by the scheduler too; one that names its node itself is nobody's choice.
         let node = nodes.get(spec.node_name.as_ref()?)?;
         let claimed = spec.volumes.iter().flatten().filter_map(|v| v.persistent_volume_claim.as_ref());
         let claims: Vec<&str> = claimed.map(|claim| claim.claim_name.as_str()).collect();
         let namespace = &pod.metadata.namespace;
-        let bound: Vec<String> = all::<PersistentVolumeClaim>(store, "persistentvolumeclaims")
-            .into_iter()
+        let existing = self.seen.claims.all(store, "persistentvolumeclaims");
+        let bound: Vec<&String> = existing
+            .iter()
             .filter(|claim| claim.metadata.namespace == *namespace)
             .filter(|claim| claims.contains(&claim.metadata.name.as_deref().unwrap_or_default()))
-            .filter_map(|claim| claim.spec?.volume_name)
+            .filter_map(|claim| claim.spec.as_ref()?.volume_name.as_ref())
             .collect();
-        let volumes: Vec<PersistentVolume> = all::<PersistentVolume>(store, "persistentvolumes")
-            .into_iter()
-            .filter(|volume| volume.metadata.name.as_ref().is_some_and(|name| bound.contains(name)))
-            .collect();
+        let existing = self.seen.volumes.all(store, "persistentvolumes");
+        let named =
+            |volume: &&PersistentVolume| volume.metadata.name.as_ref().is_some_and(|name| bound.contains(&name));
+        let volumes: Vec<&PersistentVolume> = existing.iter().map(|volume| &**volume).filter(named).collect();
         let decided = if claims.is_empty() { now } else { SimTime::ZERO + now.elapsed().saturating_sub(VOLUMES_TAKE) };
-        let pods = all::<Pod>(store, "pods");
+        let pods = self.seen.pods.all(store, "pods");
         let others: Vec<(&Pod, &Node)> = pods
             .iter()
             .filter(|other| other.metadata.uid != pod.metadata.uid && !ended(other))
-            .filter_map(|other| Some((other, nodes.get(other.spec.as_ref()?.node_name.as_ref()?)?)))
+            .filter_map(|other| Some((&**other, &**nodes.get(other.spec.as_ref()?.node_name.as_ref()?)?)))
             .collect();
         Some(Placement::of((decided, self.settled), pod, node, &volumes, &others))
     }

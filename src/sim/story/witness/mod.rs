@@ -60,7 +60,7 @@ pub(super) struct Witness {
     /// What was found in the trace so far, if there is anything to look for.
     trace: Option<Rc<RefCell<SecretSearch>>>,
     looked: Option<SimTime>,
-    /// The store's revision and the members' changes at the last look.
+    /// The store's decisive revision and the members' changes at the last look.
     seen: (u64, u64),
     caches: Caches,
 }
@@ -84,7 +84,7 @@ impl Story<'_> {
         let now = self.lab.now();
         let witness = &mut self.witness;
         witness.disks.look(&self.lab, kubernetes, now);
-        let seen = (kubernetes.server.with_store(|store| store.revision()), self.cluster.changes());
+        let seen = (kubernetes.server.with_store(|store| store.decisive_revision()), self.cluster.changes());
         let changed = std::mem::replace(&mut witness.seen, seen) != seen;
         let due = witness.looked.is_none_or(|at| now.since(at) >= EVERY);
         if changed {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::base::SimTime;
@@ -59,8 +60,8 @@ impl Workers {
     }
 }
 
-fn status<T: serde::de::DeserializeOwned>(object: Option<Arc<Object>>) -> Option<T> {
-    serde_json::from_value(object?.at("status")?.clone()).ok()
+fn status<T: DeserializeOwned>(object: Option<Arc<Object>>) -> Option<T> {
+    T::deserialize(object?.at("status")?).ok()
 }
 
 /// Since when nodes have no power.
