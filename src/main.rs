@@ -4,6 +4,11 @@
 
 use std::process::ExitCode;
 
+use stormglass::cli::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
 fn main() -> ExitCode {
     stormglass::cli::main()
 }

@@ -1,10 +1,16 @@
-//! CPU time of the calling thread as criterion's measurement: what the machine does besides does not count.
+//! CPU time of the calling thread as criterion's measurement: what the machine does besides does not count. And the program's
+//! allocator, for what is measured is the program.
 #![expect(unsafe_code, reason = "the clock of a thread has no safe wrapper in std")]
 
 use std::time::Duration;
 
 use criterion::Throughput;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use stormglass::rt::alloc::Allocator;
+
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 /// Nanoseconds of `CLOCK_THREAD_CPUTIME_ID`.
 pub struct CpuTime;

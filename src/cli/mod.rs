@@ -33,6 +33,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// The program's allocator.
+pub use crate::rt::alloc::Allocator;
+
 const EXIT_CODES: &str = "\
 Exit codes:
    0  pass; with --seeds: every seed ended as the scenario declares

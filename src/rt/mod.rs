@@ -4,6 +4,7 @@
 //! installed on this thread ([`backend::enter`]), or to tokio where there is none. Everything here is `Send`, so the same
 //! code runs on tokio's threads for real.
 
+pub mod alloc;
 pub mod backend;
 pub mod chan;
 pub mod chance;
