@@ -66,7 +66,7 @@ impl Story<'_> {
         let Some(lack) = self.lacks() else { return Ok(()) };
         self.show("kubectl get pod -A -o wide")?;
         self.show("kubectl get events -A")?;
-        Err(End::Stuck(format!("the cache does not serve after {BOUND_WITHIN:?}: {}", self.tell(&lack))))
+        Err(End::Stuck(format!("the cache does not serve after {BOUND_WITHIN:?}: {}", self.describe(&lack))))
     }
 
     /// Keeps the screen of a command, for whoever asks why.
@@ -177,7 +177,7 @@ impl Story<'_> {
         needed.find(missing).map(Lack::Fuse)
     }
 
-    fn tell(&self, lack: &Lack) -> String {
+    fn describe(&self, lack: &Lack) -> String {
         match lack {
             Lack::Dataset => format!("the dataset is not bound: {}", self.dataset()),
             Lack::Workers(all) => format!("no master serves with all {all} workers"),
