@@ -1,5 +1,4 @@
-//! The allocator of the program: mimalloc. A run is some hundred allocations an operation, and in them it saves about an
-//! eighth of the time that the C library's takes.
+//! The allocator of the program: mimalloc, because a run is some hundred allocations an operation.
 //!
 //! It looks at a clock to decide when to give memory back; that is nothing a run could see, so that [`super::interpose`]
 //! passes it on to the kernel. A library does not choose for its users: the program and the benches install it.

@@ -143,6 +143,19 @@ fn status_and_spec_are_written_apart() {
 }
 
 #[test]
+fn leases_and_events_decide_nothing() {
+    let mut store = store(StoreConfig::default());
+    let named = json!({ "metadata": { "name": "a", "namespace": "default" } });
+    for (word, decides) in [("configmaps", true), ("leases", false), ("pods", true), ("events", false)] {
+        let (before, all) = (store.decisive_revision(), store.revision());
+        let value = if word == "pods" { pod("p") } else { named.clone() };
+        make(&mut store, word, value).unwrap();
+        assert!(store.revision() > all);
+        assert_eq!(store.decisive_revision(), if decides { store.revision() } else { before }, "{word}");
+    }
+}
+
+#[test]
 fn a_write_that_says_the_same_is_none() {
     let mut store = store(StoreConfig::default());
     let made = make(&mut store, "pods", pod("p")).unwrap();

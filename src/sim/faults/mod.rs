@@ -82,9 +82,9 @@ impl Faults {
         self.cuts.get(&member).is_some_and(|cuts| *cuts > 0)
     }
 
-    /// Whether no link is cut or held, and nothing else goes on that ends.
+    /// Whether all links are open and nothing is left to be taken back: everybody talks, and no disk refuses.
     pub fn none(&self) -> bool {
-        self.all.is_empty() && self.closed.is_empty()
+        self.closed.is_empty() && self.all.iter().all(|active| active.undo.is_empty())
     }
 
     /// Whether two hosts hear each other, as far as cuts and holds go.

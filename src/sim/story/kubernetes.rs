@@ -183,7 +183,9 @@ impl Story<'_> {
             Lack::Workers(all) => format!("no master serves with all {all} workers"),
             Lack::Fuse(index) => {
                 let name = &self.cluster.members[*index].plan.name;
-                format!("{name} does not run, which the workload needs: Fluid starts one on each node with a worker")
+                format!(
+                    "{name} does not run, and the workload needs one on each node: give the runtime as many replicas"
+                )
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a cluster comes to after the heal: pods ready or gone, the dataset bound and mounted, mounts that answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -60,7 +61,8 @@ impl Aims {
 type Seen = (String, String, String, Duration);
 
 fn pods(kubernetes: &Kubernetes) -> Vec<Seen> {
-    kubernetes.objects("pods").iter().filter_map(|pod| pod_aim(&pod.meta, pod.body.get("status")?)).collect()
+    let aim = |pod: &Arc<Object>| pod_aim(&pod.meta, pod.body.get("status").unwrap_or(&Value::Null));
+    kubernetes.objects("pods").iter().filter_map(aim).collect()
 }
 
 fn pod_aim(meta: &ObjectMeta, status: &Value) -> Option<Seen> {
@@ -142,6 +144,7 @@ mod tests {
         for (status, meta, want) in [
             (ready.clone(), json!({}), Some(("Ready", "Ready"))),
             (json!({ "phase": "Pending" }), json!({}), Some(("Ready", "Pending"))),
+            (Value::Null, json!({}), Some(("Ready", ""))),
             (json!({ "phase": "Succeeded" }), json!({}), Some(("Succeeded", "Succeeded"))),
             (json!({ "phase": "Failed" }), json!({}), Some(("Ready", "Failed"))),
             (json!({ "phase": "Failed" }), owned, None),

@@ -1,7 +1,7 @@
 //! What is sent to a follower: entries at once, a commit along with the next entries or the next heartbeat.
 //!
-//! openraft sends each commit in a request of its own, which is half of all that masters say to each other. A follower
-//! serves nobody, so that it may learn of a commit late. Ratis and TiKV do the same
+//! openraft sends a commit in a request of its own if no entry is there to take it along, which is up to half of all that
+//! masters say to each other. A follower serves nobody, so that it may learn of a commit late. Ratis and TiKV do the same
 //! (`LogAppender#shouldSendAppendEntries`, `skip_bcast_commit`).
 
 use futures_util::stream::{Stream, StreamExt, unfold};
