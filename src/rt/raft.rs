@@ -10,6 +10,7 @@ use std::ops::{Add, AddAssign, Sub, SubAssign};
 
 use openraft::async_runtime::{self as api, AsyncRuntime, OneshotSender};
 
+use super::chan::mpsc::TrySendError;
 use super::chan::{self, mpsc, oneshot, watch};
 use super::time::{self, Duration};
 use super::{chance, task};
@@ -188,7 +189,12 @@ impl api::Mpsc for Mpsc {
 
 impl<T: Send> api::MpscSender<Mpsc, T> for MpscSender<T> {
     async fn send(&self, message: T) -> Result<(), api::SendError<T>> {
-        self.0.send(message).await.map_err(|error| api::SendError(error.0))
+        // There is room, mostly. Nobody is overtaken: what becomes free belongs to those who wait for it.
+        match self.0.try_send(message) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(message)) => self.0.send(message).await.map_err(|error| api::SendError(error.0)),
+            Err(TrySendError::Closed(message)) => Err(api::SendError(message)),
+        }
     }
 
     fn downgrade(&self) -> MpscWeakSender<T> {
@@ -197,8 +203,8 @@ impl<T: Send> api::MpscSender<Mpsc, T> for MpscSender<T> {
 }
 
 impl<T: Send> api::MpscReceiver<T> for mpsc::Receiver<T> {
-    async fn recv(&mut self) -> Option<T> {
-        mpsc::Receiver::recv(self).await
+    fn recv(&mut self) -> impl Future<Output = Option<T>> + Send {
+        mpsc::Receiver::recv(self)
     }
 
     fn try_recv(&mut self) -> Result<T, api::TryRecvError> {

@@ -1,12 +1,13 @@
 //! Many senders, one receiver; tokio's, with the receiver's wait named.
 
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
 pub use tokio::sync::mpsc::error::{SendError, TryRecvError, TrySendError};
 pub use tokio::sync::mpsc::{Sender, UnboundedSender, WeakSender};
 
-use crate::rt::wait::{note, waiting};
+use crate::rt::wait::note;
 
 /// The receiving side of [`channel`].
 #[derive(Debug)]
@@ -32,8 +33,8 @@ macro_rules! receiver {
     ($name:ident) => {
         impl<T> $name<T> {
             /// The next message; none once every sender is gone and the buffer is empty.
-            pub async fn recv(&mut self) -> Option<T> {
-                waiting("a message", self.0.recv()).await
+            pub fn recv(&mut self) -> impl Future<Output = Option<T>> {
+                poll_fn(|cx| self.poll_recv(cx))
             }
 
             /// As [`Self::recv`], for hand-written futures.

@@ -70,6 +70,9 @@ impl<T> Shared<T> {
     fn changed(&self) {
         let mut state = lock(&self.state);
         state.version += 1;
+        if state.waiters.is_empty() {
+            return;
+        }
         let waiters = std::mem::take(&mut state.waiters);
         drop(state);
         for (_, waker) in waiters {
@@ -87,7 +90,8 @@ impl<T> Sender<T> {
         if lock(&self.0.state).receivers == 0 {
             return Err(SendError(value));
         }
-        self.send_modify(|current| *current = value);
+        *self.0.value.write().unwrap_or_else(PoisonError::into_inner) = value;
+        self.0.changed();
         Ok(())
     }
 

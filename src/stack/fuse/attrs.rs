@@ -69,9 +69,13 @@ impl AttrCache {
     /// times.
     pub fn changed(&mut self, path: &str) {
         self.generation += 1;
-        let below = format!("{}/", path.trim_end_matches('/'));
+        if self.entries.is_empty() {
+            return self.order.clear();
+        }
+        let above = path.trim_end_matches('/');
+        let below = |other: &str| other.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'));
         self.entries.remove(path);
-        self.entries.retain(|other, _| !other.starts_with(&below));
+        self.entries.retain(|other, _| !below(other));
         if let Some(cut) = path.rfind('/') {
             self.entries.remove(&path[..cut.max(1)]);
         }

@@ -69,15 +69,22 @@ impl Nodes {
         if names.is_empty() {
             return Ok("/".into());
         }
-        names.reverse();
-        Ok(format!("/{}", names.join("/")))
+        let mut path = String::with_capacity(names.iter().map(|name| name.len() + 1).sum());
+        for name in names.iter().rev() {
+            path.push('/');
+            path.push_str(name);
+        }
+        Ok(path)
     }
 
     /// The path of `name` in `parent`.
     pub fn path_in(&self, parent: NodeId, name: &str) -> Result<String, Errno> {
         check_name(name)?;
-        let above = self.path(parent)?;
-        let path = if above == "/" { format!("/{name}") } else { format!("{above}/{name}") };
+        let mut path = self.path(parent)?;
+        if path != "/" {
+            path.push('/');
+        }
+        path.push_str(name);
         if path.len() > PATH_MAX { Err(Errno::ENAMETOOLONG) } else { Ok(path) }
     }
 

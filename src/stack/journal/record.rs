@@ -140,6 +140,7 @@ impl Batch {
 
     fn push(&mut self, kind: u8, fields: &[&[u8]]) -> Range<usize> {
         let start = self.body.len();
+        self.body.reserve(RECORD_HEADER + 1 + fields.iter().map(|field| field.len()).sum::<usize>());
         self.body.extend_from_slice(&[0; RECORD_HEADER]);
         self.body.push(kind);
         fields.iter().for_each(|field| self.body.extend_from_slice(field));
