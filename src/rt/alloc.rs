@@ -7,8 +7,8 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 
-use libmimalloc_sys::{mi_option_set, mi_option_t};
-use mimalloc::MiMalloc;
+use libmimalloc_sys as mi;
+use libmimalloc_sys::mi_option_t;
 
 /// `mi_option_purge_delay` of mimalloc.h, which the binding leaves out.
 const PURGE_DELAY: mi_option_t = 15;
@@ -29,7 +29,7 @@ pub(super) fn works() -> bool {
 /// costs more than it saves. Without effect where another allocator is installed.
 pub(super) fn keep_freed() {
     // SAFETY: sets a number, which mimalloc reads atomically.
-    unsafe { mi_option_set(PURGE_DELAY, -1) };
+    unsafe { mi::mi_option_set(PURGE_DELAY, -1) };
 }
 
 fn at_work<T>(work: impl FnOnce() -> T) -> T {
@@ -39,25 +39,67 @@ fn at_work<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
+/// Whether every block is aligned enough: all start at whole words. To ask for no more than that is the shorter way.
+const fn of_words(layout: Layout) -> bool {
+    layout.align() <= size_of::<usize>()
+}
+
 // SAFETY: each call is mimalloc's, with the arguments that came.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller promises.
-        at_work(|| unsafe { MiMalloc.alloc(layout) })
+        let (size, align) = (layout.size(), layout.align());
+        // SAFETY: asks for nothing but memory.
+        at_work(|| unsafe { if of_words(layout) { mi::mi_malloc(size) } else { mi::mi_malloc_aligned(size, align) } })
+            .cast()
     }
 
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        at_work(|| unsafe { MiMalloc.dealloc(block, layout) });
+    unsafe fn dealloc(&self, block: *mut u8, _: Layout) {
+        // SAFETY: it is a block of this allocator, as the caller promises.
+        at_work(|| unsafe { mi::mi_free(block.cast()) });
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller promises.
-        at_work(|| unsafe { MiMalloc.alloc_zeroed(layout) })
+        let (size, align) = (layout.size(), layout.align());
+        // SAFETY: asks for nothing but memory.
+        at_work(|| unsafe { if of_words(layout) { mi::mi_zalloc(size) } else { mi::mi_zalloc_aligned(size, align) } })
+            .cast()
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as the caller promises.
-        at_work(|| unsafe { MiMalloc.realloc(block, layout, size) })
+        let (block, align) = (block.cast(), layout.align());
+        // SAFETY: it is a block of this allocator, as the caller promises.
+        at_work(|| unsafe {
+            if of_words(layout) { mi::mi_realloc(block, size) } else { mi::mi_realloc_aligned(block, size, align) }
+        })
+        .cast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_aligned_as_asked_and_keep_what_they_hold() {
+        for align in [1, 2, 4, 8, 16, 64, 4096] {
+            for size in (1..200).chain([4_000, 70_000, 3 << 20]) {
+                let layout = Layout::from_size_align(size, align).unwrap();
+                let larger = Layout::from_size_align(size * 3, align).unwrap();
+                // SAFETY: within the blocks, and each is freed once with the layout that it has.
+                unsafe {
+                    let block = Allocator.alloc(layout);
+                    assert!(!block.is_null() && block.addr().is_multiple_of(align), "{layout:?}");
+                    block.write_bytes(7, size);
+                    let moved = Allocator.realloc(block, layout, larger.size());
+                    assert!(!moved.is_null() && moved.addr().is_multiple_of(align), "{larger:?}");
+                    assert!(std::slice::from_raw_parts(moved, size).iter().all(|byte| *byte == 7));
+                    Allocator.dealloc(moved, larger);
+                    let zeroed = Allocator.alloc_zeroed(layout);
+                    assert!(!zeroed.is_null() && zeroed.addr().is_multiple_of(align), "{layout:?}");
+                    assert!(std::slice::from_raw_parts(zeroed, size).iter().all(|byte| *byte == 0));
+                    Allocator.dealloc(zeroed, layout);
+                }
+            }
+        }
     }
 }
