@@ -7,6 +7,7 @@ use std::io;
 
 use super::service::Service;
 use super::state::{Command, State};
+use super::writes::propose;
 use crate::rt::fs;
 use crate::stack::wire::rpc::FRAME_MAX;
 use crate::stack::wire::{FsError, HiddenBytes};
@@ -73,7 +74,7 @@ pub(super) async fn take_over(service: &Service) -> Result<(), BackupError> {
     }
     let file = fs::read(path).await.map_err(|error| BackupError::Unreadable { path: path.clone(), error })?;
     let image = open(&file).ok_or_else(|| BackupError::Damaged { path: path.clone() })?.to_vec();
-    service.propose(Command::Restore { image: HiddenBytes(image) }).await?.result?;
+    propose(&service.raft, Command::Restore { image: HiddenBytes(image) }).await?.result?;
     tracing::info!(path, "begins from the backup");
     Ok(())
 }

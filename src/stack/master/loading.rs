@@ -41,7 +41,7 @@ impl Service {
             Err(_) => return Err(FsError::Unavailable(format!("{} does not answer", unloaded.url))),
         };
         let listing = self.listing(unloaded, found)?;
-        self.propose(Command::LoadUfs(listing)).await?.result.map(|_| ())
+        self.journal(term, Command::LoadUfs(listing)).await?.result.map(|_| ())
     }
 
     fn listing(&self, unloaded: Unloaded, found: Vec<ufs::UfsEntry>) -> FsResult<UfsListing> {

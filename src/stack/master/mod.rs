@@ -29,6 +29,7 @@ mod service;
 pub mod state;
 mod term;
 mod workers;
+mod writes;
 
 pub use config::{MasterConfig, RaftTimes};
 pub use server::{Master, MasterError};

@@ -103,7 +103,7 @@ impl Service {
             return Err(FsError::Io(format!("{} has {} bytes, not {}", now.target, there.length, now.length)));
         }
         let command = Command::Persisted { file, url: now.target.clone(), fingerprint: there.fingerprint };
-        self.propose(command).await?.result?;
+        self.journal(term, command).await?.result?;
         tracing::debug!(file = file.0, url = %now.target, "is in the under-store");
         Ok(())
     }

@@ -20,6 +20,7 @@ use super::reads::confirm_once;
 use super::service::{Service, wall_ms};
 use super::state::Command;
 use super::term::Term;
+use super::writes::propose;
 use crate::base::lock;
 use crate::rt::chance;
 use crate::rt::net::TcpListener;
@@ -35,7 +36,7 @@ use crate::stack::wire::{FsResult, MountInfo};
 /// Between attempts of a new leader to prove its leadership.
 const CONFIRM_RETRY: Duration = Duration::from_millis(200);
 /// How often facts that change with every entry are noted. Leadership is noted at once.
-const NOTE_INTERVAL: Duration = Duration::from_millis(50);
+const NOTE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a master that is told to stop waits for each of handing over and Raft's end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -267,7 +268,7 @@ fn enter_office(service: &Service, term: u64) -> Option<Arc<Term>> {
 /// Leads: a majority says so, and the name of this office is in the journal.
 async fn prove(service: &Service, name: u64) -> FsResult<()> {
     confirm_once(&service.raft).await?;
-    service.propose(Command::Office { name }).await.map(drop)
+    propose(&service.raft, Command::Office { name }).await.map(drop)
 }
 
 fn observe(observer: &Observer, metrics: &openraft::RaftMetrics<TypeConfig>, replica: &Replica) {

@@ -214,17 +214,16 @@ impl Service {
         if let Some(reply) = self.recall(op) {
             return answered(reply);
         }
-        let paths = paths(&change);
-        let below = self.replica.read(|state, _| paths.iter().any(|path| state.goes_through(path)));
+        let below = self.replica.read(|state, _| paths(&change).any(|path| state.goes_through(path)));
         if !below {
             let closes = matches!(change, Change::Complete { .. });
-            let done = answered(self.propose(Command::Change { op, wall_ms: wall_ms(), change }).await?);
+            let done = answered(self.journal(term, Command::Change { op, wall_ms: wall_ms(), change }).await?);
             if closes {
                 term.wanted.notify_one();
             }
             return done;
         }
-        for path in &paths {
+        for path in paths(&change) {
             self.loaded(term, path, true).await?;
         }
         let _turn = term.through.lock().await;
@@ -232,18 +231,12 @@ impl Service {
             true => Command::Through { op, wall_ms: wall_ms(), change },
             false => Command::Change { op, wall_ms: wall_ms(), change },
         };
-        answered(self.propose(command).await?)
+        answered(self.journal(term, command).await?)
     }
 
-    /// Journals a command: ready when it is committed and applied here.
-    pub(super) async fn propose(&self, command: Command) -> FsResult<Reply> {
-        match self.raft.client_write(command.into()).await {
-            Ok(written) => Ok(written.data),
-            Err(error) => match error.forward_to_leader() {
-                Some(to) => Err(FsError::NotLeader { hint: to.leader_node.as_ref().map(|node| node.rpc.to_string()) }),
-                None => Err(FsError::Unavailable(error.to_string())),
-            },
-        }
+    /// Journals a command of a term: ready when it is committed and applied here.
+    pub(super) async fn journal(&self, term: &Term, command: Command) -> FsResult<Reply> {
+        term.writes.propose(&self.raft, command).await
     }
 
     async fn blocks(&self, term: &Term, path: &str) -> Result<(u64, MasterAnswer), Refusal> {
@@ -281,19 +274,20 @@ impl Service {
         if !term.workers.is_live(worker) {
             return Err(FsError::Unknown(format!("worker {}", worker.0)).into());
         }
-        let done = answered(self.propose(Command::CommitBlock { block, length }).await?)?;
+        let done = answered(self.journal(term, Command::CommitBlock { block, length }).await?)?;
         term.workers.commit(worker, block)?;
         Ok(done)
     }
 }
 
 /// The paths that a change is about; of a completion, none.
-fn paths(change: &Change) -> Vec<String> {
-    match change {
-        Change::Mkdir { path, .. } | Change::Create { path, .. } | Change::Delete { path, .. } => vec![path.clone()],
-        Change::Rename { from, to } => vec![from.clone(), to.clone()],
-        Change::Complete { .. } | Change::Mount { .. } | Change::Unmount { .. } => Vec::new(),
-    }
+fn paths(change: &Change) -> impl Iterator<Item = &str> + Send {
+    let [first, second] = match change {
+        Change::Mkdir { path, .. } | Change::Create { path, .. } | Change::Delete { path, .. } => [Some(path), None],
+        Change::Rename { from, to } => [Some(from), Some(to)],
+        Change::Complete { .. } | Change::Mount { .. } | Change::Unmount { .. } => [None, None],
+    };
+    first.into_iter().chain(second).map(String::as_str)
 }
 
 /// What a standby answers with the planted bug.

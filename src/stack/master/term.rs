@@ -10,6 +10,7 @@ use super::config::MasterConfig;
 use super::raft::{Raft, Replica};
 use super::reads::Reads;
 use super::workers::Workers;
+use super::writes::Writes;
 use crate::base::lock;
 use crate::rt::chan::{self, Notify};
 use crate::rt::task::Scope;
@@ -24,6 +25,8 @@ pub(super) struct Term {
     pub(super) number: u64,
     /// Reads that wait for a confirmation.
     pub(super) reads: Arc<Reads>,
+    /// Changes that wait for those before them.
+    pub(super) writes: Arc<Writes>,
     /// The workers.
     pub(super) workers: Arc<Workers>,
     /// Listings of under-stores under way, by directory, so that each is made once.
@@ -54,7 +57,7 @@ impl Term {
         replica.keep_freed(true);
         // More than its own office: its journal was there before it.
         let recovered_alone = config.members.len() == 1 && replica.read(|state, _| state.offices() > 1);
-        let reads = Arc::new(Reads::default());
+        let (reads, writes) = (Arc::new(Reads::default()), Arc::new(Writes::default()));
         let workers = Arc::new(Workers::new(config.registry, replica, observer.clone()));
         let safe_until = Instant::now() + config.safe_mode;
         let serving = (!recovered_alone).then_some(number);
@@ -62,8 +65,12 @@ impl Term {
         observer.update(|facts| (facts.serving, facts.safe_mode, facts.outdated) = (serving, true, false));
         let scope = Scope::new();
         scope.spawn("read-rounds", {
-            let reads = reads.clone();
+            let (reads, raft) = (reads.clone(), raft.clone());
             async move { reads.rounds(&raft).await }
+        });
+        scope.spawn("write-groups", {
+            let writes = writes.clone();
+            async move { writes.groups(&raft).await }
         });
         scope.spawn("lost-workers", {
             let (workers, interval) = (workers.clone(), config.registry.detection_interval);
@@ -83,6 +90,7 @@ impl Term {
         Arc::new(Self {
             number,
             reads,
+            writes,
             workers,
             loads: Mutex::default(),
             through: chan::Mutex::new(()),

@@ -3,6 +3,8 @@
 mod cluster;
 mod workers;
 
+use std::collections::BTreeSet;
+
 use stormglass::base::{Seed, SimTime, lock};
 use stormglass::rt::time::Duration;
 use stormglass::stack::master::RaftTimes;
@@ -119,6 +121,29 @@ fn an_isolated_leader_acknowledges_nothing_and_steps_back() {
         c.wait_till_equal(Duration::from_secs(30));
         assert_eq!(c.observers[first].facts().serving, None);
         c.assert_all_there(&lock(&acked));
+    }
+}
+
+#[test]
+fn changes_of_many_clients_are_made_once_each_across_a_change_of_leader() {
+    for seed in 0..4 {
+        let c = Cluster::new(seed, fast());
+        let first = c.wait_for_leader(SOON);
+        let acked: Vec<_> = (0..12).map(|n| c.write(&format!("{n}-"), 20)).collect();
+        let count = || acked.iter().map(|acked| lock(acked).len()).sum::<usize>();
+        c.run_till(SOON, "some writes", |_| count() > 60);
+        // What is under way at this leader now, and what waits for that, is not committed here.
+        c.cut_off(first, true);
+        let term = c.observers[first].facts().serving;
+        c.run_till(SOON, "another leader", |c| c.leader().is_some_and(|n| c.observers[n].facts().serving > term));
+        c.cut_off(first, false);
+        c.run_till(Duration::from_secs(60), "all writes", |_| count() == 240);
+        let all: Vec<_> = acked.iter().flat_map(|acked| lock(acked).clone()).collect();
+        let entries: BTreeSet<u64> = all.iter().map(|(_, reply)| reply.index).collect();
+        assert_eq!(entries.len(), all.len(), "an entry each");
+        c.assert_all_there(&all);
+        c.wait_till_equal(Duration::from_secs(30));
+        c.check();
     }
 }
 
