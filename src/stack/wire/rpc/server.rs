@@ -1,8 +1,9 @@
 //! The server's end: accepts connections, runs a handler for each request.
 //!
-//! One task per connection reads requests and polls each handler once in place; a handler that must wait moves to a task
-//! of its own. A connection takes no more requests while [`Limits::concurrent`] are being answered or its replies pile
-//! up unsent, so a client can use up only its own share. A request whose client no longer waits is dropped.
+//! One task per connection reads requests and polls each handler once in place. The first that must wait stays there, as
+//! most connections have one request at a time; what must wait beside it moves to a task of its own. A connection takes no
+//! more requests while [`Limits::concurrent`] are being answered or its replies pile up unsent, so a client can use up only
+//! its own share. A request whose client no longer waits is dropped.
 
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
@@ -16,8 +17,8 @@ use tokio::io::AsyncReadExt;
 
 use super::client::READ_BYTES;
 use super::frame::{self, Cutter};
-use super::link::Link;
-use super::spare::Spare;
+use super::link::{Busy, Link};
+use super::spare::{Held, Spare};
 use super::{Protocol, RpcError};
 use crate::rt::net::{OwnedReadHalf, TcpListener, TcpStream};
 use crate::rt::task::Scope;
@@ -108,6 +109,7 @@ async fn connection<P: Protocol, H: Handler<P>>(stream: TcpStream, peer: SocketA
         peer,
         handler,
         spare: Spare::new(),
+        waiting: None,
         limits,
         protocol: PhantomData,
     };
@@ -132,16 +134,30 @@ struct Serving<P: Protocol, H: Handler<P>> {
     peer: SocketAddr,
     handler: H,
     spare: Spare<H::Future>,
+    waiting: Option<Waiting<H::Future>>,
     limits: Limits,
     protocol: PhantomData<fn() -> P>,
+}
+
+/// A request whose handler waits in the connection's own task.
+struct Waiting<F> {
+    id: u64,
+    answer: Held<F>,
+    deadline: Sleep,
+    _busy: Busy,
 }
 
 impl<P: Protocol, H: Handler<P>> Serving<P, H> {
     /// Ready with the reason when the connection is over.
     fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<RpcError> {
+        // One reading of the clock a turn: a turn takes no time.
+        let now = Instant::now();
         self.link.owner_waits(cx);
+        if let Err(why) = self.poll_waiting(cx) {
+            return Poll::Ready(why);
+        }
         loop {
-            let read = self.poll_read(cx);
+            let read = self.poll_read(cx, now);
             // Replies that came at once leave together.
             if let Poll::Ready(Err(why)) = self.link.poll_flush(cx) {
                 return Poll::Ready(why);
@@ -150,15 +166,15 @@ impl<P: Protocol, H: Handler<P>> Serving<P, H> {
                 Poll::Ready(Err(why)) => return Poll::Ready(why),
                 // Reading stopped for lack of room, and the flush may have made some.
                 Poll::Ready(Ok(())) if self.link.has_room(self.limits.concurrent, UNSENT_MAX) => {}
-                Poll::Ready(Ok(())) | Poll::Pending => return self.poll_idle(cx),
+                Poll::Ready(Ok(())) | Poll::Pending => return self.poll_idle(cx, now),
             }
         }
     }
 
     /// Pending when the socket has no more, ready when there is no room for more requests.
-    fn poll_read(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), RpcError>> {
+    fn poll_read(&mut self, cx: &mut Cx<'_>, now: Instant) -> Poll<Result<(), RpcError>> {
         loop {
-            match self.answer_received(cx) {
+            match self.answer_received(cx, now) {
                 Err(why) => return Poll::Ready(Err(why)),
                 Ok(false) => return Poll::Ready(Ok(())),
                 Ok(true) => {}
@@ -169,21 +185,21 @@ impl<P: Protocol, H: Handler<P>> Serving<P, H> {
             match pin!(self.reader.read_buf(&mut self.received)).poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(RpcError::Closed("by the peer".into()))),
-                Poll::Ready(Ok(_)) => self.heard = Instant::now(),
+                Poll::Ready(Ok(_)) => self.heard = now,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(RpcError::Closed(error.to_string()))),
             }
         }
     }
 
     /// Begins to answer what has arrived whole. False if there is no room for more requests now.
-    fn answer_received(&mut self, cx: &mut Cx<'_>) -> Result<bool, RpcError> {
+    fn answer_received(&mut self, cx: &mut Cx<'_>, now: Instant) -> Result<bool, RpcError> {
         while self.link.has_room(self.limits.concurrent, UNSENT_MAX) {
             let Some(frame) = self.cutter.next(&mut self.received).map_err(RpcError::Malformed)? else {
                 return Ok(true);
             };
             if self.greeted {
                 let (id, wait_ms, request) = frame::take_request::<P>(&frame).map_err(RpcError::Malformed)?;
-                self.answer(id, wait_ms, request, cx)?;
+                self.answer((id, now + Duration::from_millis(wait_ms.into())), request, cx)?;
             } else {
                 // Answered even if it is refused: the client then knows why.
                 self.link.append(|out| frame::append_greeting::<P>(out));
@@ -194,11 +210,16 @@ impl<P: Protocol, H: Handler<P>> Serving<P, H> {
         Ok(false)
     }
 
-    fn answer(&mut self, id: u64, wait_ms: u32, request: P::Request, cx: &mut Cx<'_>) -> Result<(), RpcError> {
-        let deadline = Instant::now() + Duration::from_millis(wait_ms.into());
+    /// Begins to answer a request of this id, by this deadline.
+    fn answer(&mut self, (id, deadline): (u64, Instant), request: P::Request, cx: &mut Cx<'_>) -> Result<(), RpcError> {
         let mut answer = self.spare.hold(self.handler.handle(request, Context { peer: self.peer, deadline }));
         if let Poll::Ready(response) = Pin::new(&mut answer).poll(cx) {
-            return self.link.append(|out| frame::append_reply::<P>(out, id, &response)).map_err(RpcError::Malformed);
+            return self.reply(id, &response);
+        }
+        if self.waiting.is_none() {
+            self.waiting = Some(Waiting { id, answer, deadline: sleep_until(deadline), _busy: self.link.begin() });
+            self.poll_deadline(cx);
+            return Ok(());
         }
         let (link, busy) = (Arc::clone(&self.link), self.link.begin());
         let _detached = self.scope.spawn("rpc-request", async move {
@@ -212,8 +233,34 @@ impl<P: Protocol, H: Handler<P>> Serving<P, H> {
         Ok(())
     }
 
-    fn poll_idle(&mut self, cx: &mut Cx<'_>) -> Poll<RpcError> {
-        let now = Instant::now();
+    /// Goes on with the handler that waits here.
+    fn poll_waiting(&mut self, cx: &mut Cx<'_>) -> Result<(), RpcError> {
+        let Some(waiting) = &mut self.waiting else { return Ok(()) };
+        match Pin::new(&mut waiting.answer).poll(cx) {
+            Poll::Ready(response) => {
+                let id = waiting.id;
+                self.waiting = None;
+                self.reply(id, &response)
+            }
+            Poll::Pending => {
+                self.poll_deadline(cx);
+                Ok(())
+            }
+        }
+    }
+
+    /// Drops the handler that waits here if nobody waits for it any more.
+    fn poll_deadline(&mut self, cx: &mut Cx<'_>) {
+        if self.waiting.as_mut().is_some_and(|waiting| Pin::new(&mut waiting.deadline).poll(cx).is_ready()) {
+            self.waiting = None;
+        }
+    }
+
+    fn reply(&self, id: u64, response: &P::Response) -> Result<(), RpcError> {
+        self.link.append(|out| frame::append_reply::<P>(out, id, response)).map_err(RpcError::Malformed)
+    }
+
+    fn poll_idle(&mut self, cx: &mut Cx<'_>, now: Instant) -> Poll<RpcError> {
         let until = self.heard + self.limits.idle;
         if until <= now {
             return Poll::Ready(RpcError::Closed("idle".into()));
