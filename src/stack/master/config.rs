@@ -129,7 +129,8 @@ impl MasterConfig {
         let shortest = (raft.election_min / 2).max(raft.heartbeat + raft.heartbeat / 10);
         // A follower that has answered an entry a moment ago is not asked whether it is there, as in Ratis: one heartbeat
         // may be left out, if the next, at openraft's tick of 13/64 of it, comes before anybody misses the leader.
-        let next = raft.heartbeat + raft.heartbeat * 13 / 64 + Duration::from_millis(1);
+        let tick = (raft.heartbeat * 13 / 64).max(Duration::from_millis(1));
+        let next = raft.heartbeat + tick + Duration::from_millis(1);
         let answered = shortest.saturating_sub(next).min(raft.heartbeat);
         openraft::Config {
             cluster_name: "masters".into(),
@@ -172,13 +173,13 @@ mod tests {
     #[test]
     fn a_heartbeat_is_left_out_only_if_the_next_comes_in_time() {
         for (heartbeat, election_min, answered) in
-            [(5_000, 10_000, 0), (200, 600, 58), (100, 1_000, 100), (100, 250, 0)]
+            [(5_000, 10_000, 0), (200, 600, 58), (100, 1_000, 100), (100, 240, 0)]
         {
             let config = config(heartbeat, election_min).unwrap();
             assert_eq!(config.heartbeat_min_interval, Some(answered), "{heartbeat} ms, {election_min} ms");
         }
         // openraft checks its bound.
-        for (heartbeat, ratio) in (10..500).flat_map(|heartbeat| [24, 25, 30, 37, 60].map(|ratio| (heartbeat, ratio))) {
+        for (heartbeat, ratio) in (2..500).flat_map(|heartbeat| [30, 37, 55, 60].map(|ratio| (heartbeat, ratio))) {
             config(heartbeat, (heartbeat * ratio).div_ceil(10)).unwrap();
         }
     }

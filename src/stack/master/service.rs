@@ -11,6 +11,7 @@ use super::config::MasterConfig;
 use super::raft::{Raft, Replica};
 use super::state::{Command, Reply, Standing, State};
 use super::term::Term;
+use super::writes::propose;
 use crate::base::lock;
 use crate::base::planted::{Bug, planted};
 use crate::rt::time::{self, Duration, Instant};
@@ -227,11 +228,13 @@ impl Service {
             self.loaded(term, path, true).await?;
         }
         let _turn = term.through.lock().await;
-        let command = match self.through(&change).await? {
-            true => Command::Through { op, wall_ms: wall_ms(), change },
-            false => Command::Change { op, wall_ms: wall_ms(), change },
-        };
-        answered(self.journal(term, command).await?)
+        let through = self.through(&change).await?;
+        let wall_ms = wall_ms();
+        if !through {
+            return answered(self.journal(term, Command::Change { op, wall_ms, change }).await?);
+        }
+        // Not in the queue, where it would be given up with its request: it is done in the under-store.
+        answered(propose(&self.raft, Command::Through { op, wall_ms, change }).await?)
     }
 
     /// Journals a command of a term: ready when it is committed and applied here.

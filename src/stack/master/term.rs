@@ -70,7 +70,7 @@ impl Term {
         });
         scope.spawn("write-groups", {
             let writes = writes.clone();
-            async move { writes.groups(&raft).await }
+            async move { writes.groups(&raft, number).await }
         });
         scope.spawn("lost-workers", {
             let (workers, interval) = (workers.clone(), config.registry.detection_interval);

@@ -7,6 +7,7 @@
 use std::sync::Mutex;
 
 use futures_util::StreamExt;
+use openraft::ServerState;
 use openraft::errors::{ClientWriteError, RaftError};
 
 use super::raft::{Raft, TypeConfig};
@@ -35,7 +36,7 @@ impl Writes {
     /// Journals a command: ready when it is committed and applied here.
     ///
     /// # Errors
-    /// Whether it was journaled is not known then, unless this is no longer the leader.
+    /// Whether it was journaled is not known then.
     pub(super) async fn propose(&self, raft: &Raft, command: Command) -> FsResult<Reply> {
         match self.enter(command) {
             Ok(command) => {
@@ -66,8 +67,8 @@ impl Writes {
         std::mem::take(&mut queue.waiting)
     }
 
-    /// Journals group after group, as long as changes wait.
-    pub(super) async fn groups(&self, raft: &Raft) {
+    /// Journals group after group of the term, as long as changes wait.
+    pub(super) async fn groups(&self, raft: &Raft, term: u64) {
         loop {
             self.more.notified().await;
             loop {
@@ -75,10 +76,21 @@ impl Writes {
                 if group.is_empty() {
                     break;
                 }
-                write(raft, group).await;
+                // Those who wait keep an office that is over. What it let in is not for the next one to write.
+                if leads(raft, term) {
+                    write(raft, group).await;
+                } else {
+                    answer_all(group.into_iter().map(|(_, waiting)| waiting), &FsError::NotLeader { hint: None });
+                }
             }
         }
     }
+}
+
+fn leads(raft: &Raft, term: u64) -> bool {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow();
+    metrics.state == ServerState::Leader && metrics.current_term == term
 }
 
 /// The change that went at once.
@@ -106,10 +118,13 @@ pub(super) async fn propose(raft: &Raft, command: Command) -> FsResult<Reply> {
 /// Journals a group, and answers each who still waits.
 async fn write(raft: &Raft, mut group: Vec<Waiting>) {
     group.retain(|(_, waiting)| !waiting.is_closed());
+    if group.is_empty() {
+        return;
+    }
     let (commands, waiting): (Vec<_>, Vec<_>) = group.into_iter().unzip();
     let mut replies = match raft.client_write_many(commands.into_iter().map(Into::into)).await {
         Ok(replies) => replies,
-        Err(fatal) => return answer_all(waiting, &FsError::Unavailable(fatal.to_string())),
+        Err(fatal) => return answer_all(waiting.into_iter(), &FsError::Unavailable(fatal.to_string())),
     };
     for waiting in waiting {
         let reply = match replies.next().await {
@@ -122,7 +137,7 @@ async fn write(raft: &Raft, mut group: Vec<Waiting>) {
     }
 }
 
-fn answer_all(waiting: Vec<oneshot::Sender<FsResult<Reply>>>, error: &FsError) {
+fn answer_all(waiting: impl Iterator<Item = oneshot::Sender<FsResult<Reply>>>, error: &FsError) {
     for waiting in waiting {
         let _gone = waiting.send(Err(error.clone()));
     }
@@ -130,7 +145,7 @@ fn answer_all(waiting: Vec<oneshot::Sender<FsResult<Reply>>>, error: &FsError) {
 
 fn refusal(error: ClientWriteError<TypeConfig>) -> FsError {
     match error {
-        ClientWriteError::ForwardToLeader(to) => {
+        ClientWriteError::ForwardToLeader(to) | ClientWriteError::LogEntryDiscarded(to) => {
             FsError::NotLeader { hint: to.leader_node.map(|node| node.rpc.to_string()) }
         }
         other => FsError::Unavailable(other.to_string()),
