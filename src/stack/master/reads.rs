@@ -6,7 +6,7 @@
 use std::sync::Mutex;
 
 use openraft::LinearizerOption;
-use openraft::errors::{LinearizableReadError, RaftError};
+use openraft::errors::{ForwardToLeader, LinearizableReadError, RaftError};
 
 use super::raft::{Raft, TypeConfig};
 use crate::base::lock;
@@ -63,9 +63,12 @@ pub(super) async fn confirm_once(raft: &Raft) -> FsResult<()> {
 
 fn refusal(error: RaftError<TypeConfig, LinearizableReadError<TypeConfig>>) -> FsError {
     match error {
-        RaftError::APIError(LinearizableReadError::ForwardToLeader(to)) => {
-            FsError::NotLeader { hint: to.leader_node.map(|node| node.rpc.to_string()) }
-        }
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(to)) => not_leader(to),
         other => FsError::Unavailable(other.to_string()),
     }
+}
+
+/// Somebody else leads, whom openraft names if it knows.
+pub(super) fn not_leader(to: ForwardToLeader<TypeConfig>) -> FsError {
+    FsError::NotLeader { hint: to.leader_node.map(|node| node.rpc.to_string()) }
 }

@@ -19,7 +19,7 @@ use super::raft::{LogStore, Machine, Network, Peers, Raft, Replica, TypeConfig, 
 use super::reads::confirm_once;
 use super::service::{Service, wall_ms};
 use super::state::Command;
-use super::term::Term;
+use super::term::{Term, leads};
 use super::writes::propose;
 use crate::base::lock;
 use crate::rt::chance;
@@ -252,11 +252,7 @@ async fn take_office(service: Arc<Service>, term: u64) {
 fn enter_office(service: &Service, term: u64) -> Option<Arc<Term>> {
     // Decided and entered under one lock, so that a newer term cannot come between.
     let mut office = lock(&service.office);
-    let still = {
-        let metrics = service.raft.metrics();
-        let metrics = metrics.borrow();
-        metrics.state == ServerState::Leader && metrics.current_term == term
-    };
+    let still = leads(&service.raft, term);
     if still {
         let own = (service.raft.clone(), service.replica.clone());
         *office = Some(Term::begin(term, &service.config, own, &service.observer));

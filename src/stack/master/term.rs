@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use openraft::ServerState;
+
 use super::config::MasterConfig;
 use super::raft::{Raft, Replica};
 use super::reads::Reads;
@@ -151,6 +153,13 @@ impl Term {
         }
         loads.entry(dir.to_owned()).or_default().clone()
     }
+}
+
+/// Whether this master leads in `term`, as far as it knows.
+pub(super) fn leads(raft: &Raft, term: u64) -> bool {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow();
+    metrics.state == ServerState::Leader && metrics.current_term == term
 }
 
 /// Notes that the term's master answers, unless it refuses to, or the term is over: whoever is still being answered keeps it.

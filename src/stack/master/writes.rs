@@ -7,11 +7,12 @@
 use std::sync::Mutex;
 
 use futures_util::StreamExt;
-use openraft::ServerState;
 use openraft::errors::{ClientWriteError, RaftError};
 
 use super::raft::{Raft, TypeConfig};
+use super::reads::not_leader;
 use super::state::{Command, Reply};
+use super::term::leads;
 use crate::base::lock;
 use crate::rt::chan::{Notify, oneshot};
 use crate::stack::wire::{FsError, FsResult};
@@ -60,37 +61,22 @@ impl Writes {
         Err(rx)
     }
 
-    /// All that waits; nothing is under way any more if that is none.
-    fn next_group(&self) -> Vec<Waiting> {
+    /// All that waits; if nothing does, nothing is under way any more.
+    fn next_group(&self) -> Option<Vec<Waiting>> {
         let mut queue = lock(&self.queue);
         queue.under_way = !queue.waiting.is_empty();
-        std::mem::take(&mut queue.waiting)
+        queue.under_way.then(|| std::mem::take(&mut queue.waiting))
     }
 
     /// Journals group after group of the term, as long as changes wait.
     pub(super) async fn groups(&self, raft: &Raft, term: u64) {
         loop {
             self.more.notified().await;
-            loop {
-                let group = self.next_group();
-                if group.is_empty() {
-                    break;
-                }
-                // Those who wait keep an office that is over. What it let in is not for the next one to write.
-                if leads(raft, term) {
-                    write(raft, group).await;
-                } else {
-                    answer_all(group.into_iter().map(|(_, waiting)| waiting), &FsError::NotLeader { hint: None });
-                }
+            while let Some(group) = self.next_group() {
+                write(raft, term, group).await;
             }
         }
     }
-}
-
-fn leads(raft: &Raft, term: u64) -> bool {
-    let metrics = raft.metrics();
-    let metrics = metrics.borrow();
-    metrics.state == ServerState::Leader && metrics.current_term == term
 }
 
 /// The change that went at once.
@@ -115,16 +101,28 @@ pub(super) async fn propose(raft: &Raft, command: Command) -> FsResult<Reply> {
     }
 }
 
-/// Journals a group, and answers each who still waits.
-async fn write(raft: &Raft, mut group: Vec<Waiting>) {
+/// Journals a group in its term, and answers each who still waits.
+async fn write(raft: &Raft, term: u64, mut group: Vec<Waiting>) {
     group.retain(|(_, waiting)| !waiting.is_closed());
     if group.is_empty() {
         return;
     }
     let (commands, waiting): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-    let mut replies = match raft.client_write_many(commands.into_iter().map(Into::into)).await {
+    // Those who wait keep an office that is over. What it let in is not for the next one to write.
+    let begun = if leads(raft, term) {
+        let replies = raft.client_write_many(commands.into_iter().map(Into::into)).await;
+        replies.map_err(|fatal| FsError::Unavailable(fatal.to_string()))
+    } else {
+        Err(FsError::NotLeader { hint: None })
+    };
+    let mut replies = match begun {
         Ok(replies) => replies,
-        Err(fatal) => return answer_all(waiting.into_iter(), &FsError::Unavailable(fatal.to_string())),
+        Err(error) => {
+            for waiting in waiting {
+                let _gone = waiting.send(Err(error.clone()));
+            }
+            return;
+        }
     };
     for waiting in waiting {
         let reply = match replies.next().await {
@@ -137,17 +135,9 @@ async fn write(raft: &Raft, mut group: Vec<Waiting>) {
     }
 }
 
-fn answer_all(waiting: impl Iterator<Item = oneshot::Sender<FsResult<Reply>>>, error: &FsError) {
-    for waiting in waiting {
-        let _gone = waiting.send(Err(error.clone()));
-    }
-}
-
 fn refusal(error: ClientWriteError<TypeConfig>) -> FsError {
     match error {
-        ClientWriteError::ForwardToLeader(to) | ClientWriteError::LogEntryDiscarded(to) => {
-            FsError::NotLeader { hint: to.leader_node.map(|node| node.rpc.to_string()) }
-        }
+        ClientWriteError::ForwardToLeader(to) | ClientWriteError::LogEntryDiscarded(to) => not_leader(to),
         other => FsError::Unavailable(other.to_string()),
     }
 }
@@ -172,11 +162,11 @@ mod tests {
         let waiting: Vec<_> = (2..5).map(|name| writes.enter(office(name)).unwrap_err()).collect();
         drop(turn);
         let _fifth = writes.enter(office(5)).expect_err("the group is under way, though nobody has taken it yet");
-        let group = writes.next_group();
+        let group = writes.next_group().unwrap();
         assert_eq!(names(&group), [2, 3, 4, 5].map(office), "in the order of their arrival");
         let _sixth = writes.enter(office(6)).unwrap_err();
-        assert_eq!(names(&writes.next_group()), [office(6)]);
-        assert!(writes.next_group().is_empty());
+        assert_eq!(names(&writes.next_group().unwrap()), [office(6)]);
+        assert!(writes.next_group().is_none());
         assert_eq!(writes.enter(office(7)).unwrap(), office(7), "nothing is under way any more");
         drop(waiting);
     }
