@@ -7,10 +7,10 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 
-use libmimalloc_sys as mi;
+use libmimalloc_sys::{self as mi, mi_option_t};
 
 /// `mi_option_purge_delay` of mimalloc.h, which the binding leaves out.
-const PURGE_DELAY: mi::mi_option_t = 15;
+const PURGE_DELAY: mi_option_t = 15;
 
 thread_local! {
     static WORKS: Cell<bool> = const { Cell::new(false) };
