@@ -4,11 +4,13 @@
 //! elections depend on the seed alone. `spawn_blocking` runs in place: a world has no threads.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
+use std::pin::pin;
+use std::task::Poll;
 
-use openraft::async_runtime::{self as api, AsyncRuntime, OneshotSender};
+use openraft::async_runtime::{self as api, AsyncRuntime, OneshotSender, Select4};
 
 use super::chan::mpsc::TrySendError;
 use super::chan::{self, mpsc, oneshot, watch};
@@ -141,6 +143,30 @@ impl AsyncRuntime for Seam {
         F: Future<Output = T>,
     {
         self.0.block_on(future)
+    }
+
+    /// openraft's own makes it of three `select2`, in the same order; its core passes here each time it waits.
+    async fn select4<A, B, C, D>(a: A, b: B, c: C, d: D) -> Select4<A::Output, B::Output, C::Output, D::Output>
+    where
+        A: Future + Send,
+        B: Future + Send,
+        C: Future + Send,
+        D: Future + Send,
+    {
+        let (mut a, mut b, mut c, mut d) = (pin!(a), pin!(b), pin!(c), pin!(d));
+        poll_fn(move |cx| {
+            if let Poll::Ready(value) = a.as_mut().poll(cx) {
+                return Poll::Ready(Select4::First(value));
+            }
+            if let Poll::Ready(value) = b.as_mut().poll(cx) {
+                return Poll::Ready(Select4::Second(value));
+            }
+            if let Poll::Ready(value) = c.as_mut().poll(cx) {
+                return Poll::Ready(Select4::Third(value));
+            }
+            d.as_mut().poll(cx).map(Select4::Fourth)
+        })
+        .await
     }
 
     async fn spawn_blocking<F, T>(f: F) -> io::Result<T>
