@@ -4,24 +4,27 @@
 
 use std::future::poll_fn;
 use std::ops::Deref;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Poll, Waker};
 
 use crate::base::lock;
 use crate::rt::wait::note;
 
+/// A sender counts the change before it looks whether anybody waits; a receiver says that it waits before it looks at the
+/// count. One of them sees the other, whatever the threads.
+/// No waker is woken or dropped under the lock: what hangs on it may come back here.
 struct Shared<T> {
     value: RwLock<T>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    version: u64,
-    senders: usize,
-    receivers: usize,
-    next_id: u64,
-    waiters: Vec<(u64, Waker)>,
+    version: AtomicU64,
+    senders: AtomicUsize,
+    receivers: AtomicUsize,
+    next_id: AtomicU64,
+    /// Whether `waiters` may hold anybody; changed under its lock.
+    awaited: AtomicBool,
+    waiters: Mutex<Vec<(u64, Waker)>>,
 }
 
 /// Sets the value.
@@ -56,8 +59,15 @@ impl<T> Deref for Ref<'_, T> {
 
 /// A channel that begins with `value`, which its first receiver counts as seen.
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
-    let state = State { senders: 1, ..State::default() };
-    let sender = Sender(Arc::new(Shared { value: RwLock::new(value), state: Mutex::new(state) }));
+    let sender = Sender(Arc::new(Shared {
+        value: RwLock::new(value),
+        version: AtomicU64::new(0),
+        senders: AtomicUsize::new(1),
+        receivers: AtomicUsize::new(0),
+        next_id: AtomicU64::new(0),
+        awaited: AtomicBool::new(false),
+        waiters: Mutex::default(),
+    }));
     let receiver = sender.subscribe();
     (sender, receiver)
 }
@@ -68,16 +78,48 @@ impl<T> Shared<T> {
     }
 
     fn changed(&self) {
-        let mut state = lock(&self.state);
-        state.version += 1;
-        if state.waiters.is_empty() {
+        self.version.fetch_add(1, SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if !self.awaited.load(SeqCst) {
             return;
         }
-        let waiters = std::mem::take(&mut state.waiters);
-        drop(state);
-        for (_, waker) in waiters {
-            waker.wake();
+        let mut waiters = lock(&self.waiters);
+        self.awaited.store(false, SeqCst);
+        // Mostly there is one, and it will wait again: the list keeps its memory.
+        let first = (waiters.len() == 1).then(|| waiters.pop()).flatten();
+        let woken = if first.is_some() { Vec::new() } else { std::mem::take(&mut *waiters) };
+        drop(waiters);
+        first.into_iter().chain(woken).for_each(|(_, waker)| waker.wake());
+    }
+
+    fn wait(&self, id: u64, waker: &Waker) {
+        let mut waiters = lock(&self.waiters);
+        let old = match waiters.iter_mut().find(|(waiting, _)| *waiting == id) {
+            Some((_, known)) if known.will_wake(waker) => None,
+            Some((_, known)) => Some(std::mem::replace(known, waker.clone())),
+            None => {
+                waiters.push((id, waker.clone()));
+                None
+            }
+        };
+        if !self.awaited.load(SeqCst) {
+            self.awaited.store(true, SeqCst);
         }
+        drop((waiters, old));
+    }
+
+    fn forget(&self, id: u64) {
+        let mut waiters = lock(&self.waiters);
+        let gone = waiters.iter().position(|(waiting, _)| *waiting == id).map(|at| waiters.remove(at));
+        drop((waiters, gone));
+    }
+
+    fn receiver(self: &Arc<Self>, seen: u64) -> Receiver<T> {
+        self.receivers.fetch_add(1, SeqCst);
+        Receiver { shared: self.clone(), id: self.next_id.fetch_add(1, SeqCst), seen }
     }
 }
 
@@ -87,7 +129,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// When there is no receiver; the value is not set then.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        if lock(&self.0.state).receivers == 0 {
+        if self.0.receivers.load(SeqCst) == 0 {
             return Err(SendError(value));
         }
         *self.0.value.write().unwrap_or_else(PoisonError::into_inner) = value;
@@ -128,30 +170,21 @@ impl<T> Sender<T> {
 
     /// A new receiver that counts the present value as seen.
     pub fn subscribe(&self) -> Receiver<T> {
-        let mut state = lock(&self.0.state);
-        state.receivers += 1;
-        state.next_id += 1;
-        Receiver { shared: self.0.clone(), id: state.next_id, seen: state.version }
+        self.0.receiver(self.0.version.load(SeqCst))
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        lock(&self.0.state).senders += 1;
+        self.0.senders.fetch_add(1, SeqCst);
         Self(self.0.clone())
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        state.senders -= 1;
-        if state.senders == 0 {
-            let waiters = std::mem::take(&mut state.waiters);
-            drop(state);
-            for (_, waker) in waiters {
-                waker.wake();
-            }
+        if self.0.senders.fetch_sub(1, SeqCst) == 1 {
+            self.0.wake();
         }
     }
 }
@@ -166,21 +199,24 @@ impl<T> Receiver<T> {
     }
 
     fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
-        let mut state = lock(&self.shared.state);
-        if state.version != self.seen {
-            self.seen = state.version;
-            return Poll::Ready(Ok(()));
+        if let Some(known) = self.known() {
+            return Poll::Ready(known);
         }
-        if state.senders == 0 {
-            return Poll::Ready(Err(RecvError));
+        self.shared.wait(self.id, cx.waker());
+        if let Some(known) = self.known() {
+            return Poll::Ready(known);
         }
-        match state.waiters.iter_mut().find(|(id, _)| *id == self.id) {
-            Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => state.waiters.push((self.id, cx.waker().clone())),
-        }
-        drop(state);
         note("a change");
         Poll::Pending
+    }
+
+    fn known(&mut self) -> Option<Result<(), RecvError>> {
+        let version = self.shared.version.load(SeqCst);
+        if version != self.seen {
+            self.seen = version;
+            return Some(Ok(()));
+        }
+        (self.shared.senders.load(SeqCst) == 0).then_some(Err(RecvError))
     }
 
     /// Waits until `condition` holds for the value.
@@ -189,7 +225,7 @@ impl<T> Receiver<T> {
     /// When all senders are gone and it does not hold.
     pub async fn wait_for(&mut self, mut condition: impl FnMut(&T) -> bool) -> Result<Ref<'_, T>, RecvError> {
         loop {
-            self.seen = lock(&self.shared.state).version;
+            self.seen = self.shared.version.load(SeqCst);
             if condition(&self.shared.borrow()) {
                 return Ok(self.shared.borrow());
             }
@@ -204,24 +240,22 @@ impl<T> Receiver<T> {
 
     /// The value now, marked as seen.
     pub fn borrow_and_update(&mut self) -> Ref<'_, T> {
-        self.seen = lock(&self.shared.state).version;
+        self.seen = self.shared.version.load(SeqCst);
         self.shared.borrow()
     }
 }
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
-        let mut state = lock(&self.shared.state);
-        state.receivers += 1;
-        state.next_id += 1;
-        Self { shared: self.shared.clone(), id: state.next_id, seen: self.seen }
+        self.shared.receiver(self.seen)
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut state = lock(&self.shared.state);
-        state.receivers -= 1;
-        state.waiters.retain(|(id, _)| *id != self.id);
+        self.shared.receivers.fetch_sub(1, SeqCst);
+        if self.shared.awaited.load(SeqCst) {
+            self.shared.forget(self.id);
+        }
     }
 }
