@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::judge::Finding;
+use super::ledger::Ledger;
 use super::observation::{LogDigest, LogId, MasterObservation, Role};
 use super::record::RunRecord;
 use super::violation::Violation;
@@ -13,8 +14,8 @@ use super::violation::Violation;
 /// Checks one run.
 pub fn check(record: &RunRecord) -> Finding {
     let mut finding = Finding::default();
-    let mut names: BTreeMap<(u32, LogId), (u128, &str)> = BTreeMap::new();
-    let mut committed: BTreeMap<(u32, u64), (LogDigest, &str)> = BTreeMap::new();
+    let mut names: Ledger<(u32, u64), (u128, &MasterObservation)> = Ledger::default();
+    let mut committed: Ledger<u32, (LogId, u128, &MasterObservation)> = Ledger::default();
     let mut states: BTreeMap<(u32, u64), (u128, &str)> = BTreeMap::new();
     let life = lives(&record.masters);
     for master in record.masters.iter().filter(|m| m.role != Role::Down) {
@@ -32,16 +33,16 @@ pub fn check(record: &RunRecord) -> Finding {
             finding.violations.push(Violation::LogsDisagree { first, second, index: pair[1].id.index, detail });
         }
         for entry in &master.log {
-            let (hash, name) = *names.entry((life, entry.id)).or_insert((entry.hash, &master.name));
+            let (hash, by) = *names.first((life, entry.id.term), entry.id.index, || (entry.hash, master));
             finding.check((hash != entry.hash).then(|| Violation::LogsDisagree {
-                first: name.into(),
+                first: by.name.clone(),
                 second: master.name.clone(),
                 index: entry.id.index,
                 detail: format!("two payloads in term {}: {hash:032x} and {:032x}", entry.id.term, entry.hash),
             }));
             if entry.id.index <= master.committed {
-                let (was, by) = *committed.entry((life, entry.id.index)).or_insert((*entry, &master.name));
-                finding.check((!was.is(entry)).then(|| replaced(was, by, entry, master)));
+                let (id, hash, by) = *committed.first(life, entry.id.index, || (entry.id, entry.hash, master));
+                finding.check(((id, hash) != (entry.id, entry.hash)).then(|| replaced(id, by, entry, master)));
             }
         }
         if let Some(hash) = master.state_hash.filter(|_| master.applied > 0) {
@@ -66,10 +67,10 @@ fn lives(masters: &[MasterObservation]) -> impl Fn(&MasterObservation) -> u32 {
     move |master| if alone { master.storage } else { 0 }
 }
 
-fn replaced(was: LogDigest, by: &str, entry: &LogDigest, master: &MasterObservation) -> Violation {
+fn replaced(was: LogId, by: &MasterObservation, entry: &LogDigest, master: &MasterObservation) -> Violation {
     Violation::CommittedLost {
-        committed: was.id,
-        seen_by: by.into(),
+        committed: was,
+        seen_by: by.name.clone(),
         now: format!("{} holds an entry of term {} committed in its place", master.name, entry.id.term),
         at: master.at,
     }

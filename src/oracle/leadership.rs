@@ -11,6 +11,7 @@ use super::judge::Finding;
 use super::observation::{MasterObservation, Role};
 use super::record::{Core, Outage, RunRecord};
 use super::violation::Violation;
+use crate::base::SimTime;
 
 /// Checks one run.
 pub fn check(record: &RunRecord) -> Finding {
@@ -57,32 +58,47 @@ fn terms(masters: &[MasterObservation], finding: &mut Finding) {
     }
 }
 
+/// What an answer says of the leader that gave it.
+#[derive(Clone, Copy)]
+struct Answered<'a> {
+    op: &'a Operation,
+    invoked: SimTime,
+    returned: SimTime,
+    term: u64,
+    index: u64,
+}
+
+impl<'a> Answered<'a> {
+    fn of(op: &'a Operation) -> Option<Self> {
+        match op.outcome {
+            Outcome::Acked { returned, index, term, .. } if index > 0 => {
+                Some(Self { op, invoked: op.invoked, returned, term, index })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// An answer of an older term to something that was asked after a newer term had answered. For a change that is enough; a
 /// read must besides reflect less.
 fn fences(history: &[Operation], finding: &mut Finding) {
-    let mut acked: Vec<(&Operation, u64, u64)> = history
-        .iter()
-        .filter_map(|op| match op.outcome {
-            Outcome::Acked { index, term, .. } if index > 0 => Some((op, index, term)),
-            _ => None,
-        })
-        .collect();
+    let mut acked: Vec<Answered<'_>> = history.iter().filter_map(Answered::of).collect();
     let mut returned = acked.clone();
-    returned.sort_by_key(|(op, ..)| op.returned());
-    acked.sort_by_key(|(op, ..)| op.invoked);
-    let mut newest: Option<(&Operation, u64, u64)> = None;
+    returned.sort_by_key(|answered| answered.returned);
+    acked.sort_by_key(|answered| answered.invoked);
+    let mut newest: Option<Answered<'_>> = None;
     let mut done = returned.into_iter().peekable();
-    for (op, index, term) in acked {
-        while let Some(other) = done.next_if(|(other, ..)| other.returned().is_some_and(|t| t < op.invoked)) {
-            if newest.is_none_or(|(_, index, term)| (other.2, other.1) > (term, index)) {
+    for asked in acked {
+        while let Some(other) = done.next_if(|other| other.returned < asked.invoked) {
+            if newest.is_none_or(|newest| (other.term, other.index) > (newest.term, newest.index)) {
                 newest = Some(other);
             }
         }
-        let Some((newer, newer_index, newer_term)) = newest else { continue };
-        let late = term < newer_term && (op.acked_change() || index < newer_index);
+        let Some(newer) = newest else { continue };
+        let late = asked.term < newer.term && (asked.op.acked_change() || asked.index < newer.index);
         finding.check(late.then(|| Violation::DeposedLeaderAcked {
-            operation: Box::new(op.clone()),
-            newer: Box::new(newer.clone()),
+            operation: Box::new(asked.op.clone()),
+            newer: Box::new(newer.op.clone()),
         }));
     }
 }

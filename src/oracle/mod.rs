@@ -31,6 +31,7 @@ pub mod history;
 pub mod identity;
 pub mod judge;
 pub mod leadership;
+mod ledger;
 pub mod linearizable;
 pub mod liveness;
 pub mod meta;

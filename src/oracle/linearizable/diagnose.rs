@@ -14,7 +14,7 @@ const AROUND: usize = 5;
 /// The contradiction.
 pub struct Evidence<'a> {
     /// All operations, by ordinal.
-    pub history: &'a [Operation],
+    pub history: &'a [&'a Operation],
     /// The answers in the journal's order.
     pub placed: &'a [Placed<'a>],
     /// The one that does not fit.
@@ -51,7 +51,7 @@ fn resurrected(model: &Model, evidence: &Evidence<'_>) -> Option<Violation> {
         _ => return None,
     };
     let remover = model.removed(seen)?;
-    let removed_by = evidence.history.get(remover as usize).filter(|op| op.acked_change())?;
+    let removed_by = evidence.history.get(remover as usize).copied().filter(|op| op.acked_change())?;
     Some(Violation::ResurrectedEntry {
         path,
         seen: seen.to_string(),
@@ -93,7 +93,7 @@ fn lost(model: &Model, evidence: &Evidence<'_>) -> Option<Violation> {
     };
     let node = model.walk(&path).ok().or_else(|| highest(model, &path))?;
     let maker = model.attr(node).maker;
-    let write = evidence.history.get(maker as usize).filter(|op| maker != NOBODY && op.acked_change())?;
+    let write = evidence.history.get(maker as usize).copied().filter(|op| maker != NOBODY && op.acked_change())?;
     let later = evidence.placed[evidence.pos + 1..].iter().find(|later| later.shows(&path));
     Some(match later.filter(|_| !p.op.call.changes()) {
         Some(_) => Violation::StaleRead {

@@ -161,9 +161,10 @@ fn draw(chance: &mut Stream, server: &Server, names: u64) -> Call {
 /// What the search says, with and without its jumps.
 fn verdicts(history: &[Operation], window: Window, jumps: bool) -> Placing {
     let sorted = sort(history);
-    let places = Whereabouts::new(history.iter());
+    let history: Vec<&Operation> = history.iter().collect();
+    let places = Whereabouts::new(history.iter().copied());
     let setup = Setup::default();
-    let search = Search::new(&sorted, history, &places, &setup, window, 200_000);
+    let search = Search::new(&sorted, &history, &places, &setup, window, 200_000);
     if jumps { search.run() } else { search.without_jumps().run() }
 }
 

@@ -30,11 +30,9 @@ pub const SCAN_CLIENT: u32 = u32::MAX;
 
 /// Checks one run.
 pub fn check(record: &RunRecord) -> Finding {
-    let mut history = record.history.clone();
-    if let Some(tree) = &record.final_tree {
-        history.extend(scan(tree, &record.setup));
-    }
-    let mut sorted = order::sort(&history);
+    let scanned = record.final_tree.as_ref().map(|tree| scan(tree, &record.setup)).unwrap_or_default();
+    let history: Vec<&Operation> = record.history.iter().chain(&scanned).collect();
+    let mut sorted = order::sort(history.iter().copied());
     let mut finding = Finding { checks: sorted.placed.len() as u64, ..Finding::default() };
     finding.violations.extend(order::against_time(&sorted.placed));
     finding.violations.extend(order::shared_indexes(&sorted.placed));
@@ -45,7 +43,7 @@ pub fn check(record: &RunRecord) -> Finding {
     if sorted.unplaced > 0 {
         finding.notes.push(format!("{} answers carried no journal index and were not replayed", sorted.unplaced));
     }
-    let places = Whereabouts::new(history.iter());
+    let places = Whereabouts::new(history.iter().copied());
     let search =
         |window| Search::new(&sorted, &history, &places, &record.setup, window, record.bounds.search_steps).run();
     let placing = match search(Window::WhileAwaited) {

@@ -22,6 +22,10 @@ pub struct Placed<'a> {
     pub ordinal: u32,
     /// Journal index.
     pub index: u64,
+    /// At one index, what comes first: 0 for the change that made it.
+    rank: u8,
+    /// When it was asked.
+    pub invoked: SimTime,
     /// When its answer was there.
     pub returned: SimTime,
     /// What it was.
@@ -31,15 +35,15 @@ pub struct Placed<'a> {
 impl Placed<'_> {
     /// Whether it owns its index. Refusals and a `mkdir -r` that found everything in place may reflect another's.
     fn owns_index(&self) -> bool {
-        self.rank() == 0
+        self.rank == 0
     }
+}
 
-    fn rank(&self) -> u8 {
-        match self.op.call {
-            Call::Mkdir { recursive: true, .. } if self.op.acked_change() => 1,
-            _ if self.op.acked_change() => 0,
-            _ => 2,
-        }
+fn rank(op: &Operation) -> u8 {
+    match op.call {
+        Call::Mkdir { recursive: true, .. } if op.acked_change() => 1,
+        _ if op.acked_change() => 0,
+        _ => 2,
     }
 }
 
@@ -55,14 +59,15 @@ pub struct Sorted<'a> {
 }
 
 /// Sorts the history. Reads of bytes belong to other oracles.
-pub fn sort(history: &[Operation]) -> Sorted<'_> {
+pub fn sort<'a>(history: impl IntoIterator<Item = &'a Operation>) -> Sorted<'a> {
     let mut sorted = Sorted::default();
-    for (ordinal, op) in history.iter().enumerate() {
+    for (ordinal, op) in history.into_iter().enumerate() {
         let ordinal = ordinal as u32;
         match &op.outcome {
             _ if matches!(op.call, Call::Read { .. }) => {}
             Outcome::Acked { returned, index, answer, .. } if *index > 0 => {
-                sorted.placed.push(Placed { op, ordinal, index: *index, returned: *returned, answer });
+                let (index, rank, invoked, returned) = (*index, rank(op), op.invoked, *returned);
+                sorted.placed.push(Placed { op, ordinal, index, rank, invoked, returned, answer });
             }
             Outcome::Acked { .. } => {
                 sorted.unplaced += 1;
@@ -74,7 +79,7 @@ pub fn sort(history: &[Operation]) -> Sorted<'_> {
             Outcome::Pending | Outcome::Unknown { .. } => {}
         }
     }
-    sorted.placed.sort_by_key(|p| (p.index, p.rank(), p.op.invoked, p.ordinal));
+    sorted.placed.sort_by_key(|p| (p.index, p.rank, p.invoked, p.ordinal));
     sorted
 }
 
@@ -85,16 +90,16 @@ pub fn against_time(placed: &[Placed<'_>]) -> Vec<Violation> {
     for group in placed.chunk_by(|a, b| a.index == b.index) {
         // Within one index only the change that made it comes before the others.
         let owner = group.first().filter(|p| p.owns_index());
-        let before = [latest, owner].into_iter().flatten().max_by_key(|p| p.op.invoked);
+        let before = [latest, owner].into_iter().flatten().max_by_key(|p| p.invoked);
         for p in group {
             // `early` comes first in the journal but was invoked after `p` had returned.
-            if let Some(early) = before.filter(|early| p.returned < early.op.invoked)
+            if let Some(early) = before.filter(|early| p.returned < early.invoked)
                 && found.len() < REPORTED_MAX
             {
                 found.push(reversed(p, early));
             }
         }
-        latest = latest.into_iter().chain(group).max_by_key(|p| p.op.invoked);
+        latest = latest.into_iter().chain(group).max_by_key(|p| p.invoked);
     }
     found
 }
@@ -107,7 +112,7 @@ fn reversed(first: &Placed<'_>, second: &Placed<'_>) -> Violation {
     Violation::StaleRead {
         read: Box::new(second.op.clone()),
         missed: Box::new(first.op.clone()),
-        late: second.op.invoked.since(first.returned),
+        late: second.invoked.since(first.returned),
     }
 }
 

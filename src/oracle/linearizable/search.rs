@@ -75,7 +75,7 @@ struct Frame {
 /// The search over one history.
 pub struct Search<'a> {
     sorted: &'a Sorted<'a>,
-    history: &'a [Operation],
+    history: &'a [&'a Operation],
     model: Model,
     floating: Vec<Floating<'a>>,
     groups: Components<'a>,
@@ -97,7 +97,7 @@ impl<'a> Search<'a> {
     /// Prepares the search. Operations that touch external paths must have been taken out of `sorted`.
     pub fn new(
         sorted: &'a Sorted<'a>,
-        history: &'a [Operation],
+        history: &'a [&'a Operation],
         places: &'a Whereabouts,
         setup: &Setup,
         reach: Window,
