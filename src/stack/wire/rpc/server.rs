@@ -81,11 +81,12 @@ pub async fn serve<P: Protocol>(listener: TcpListener, handler: impl Handler<P>)
 
 /// Accepts connections for ever. Dropping the future closes the listener, all connections and all handlers.
 pub async fn serve_with<P: Protocol>(listener: TcpListener, handler: impl Handler<P>, limits: Limits) {
-    let scope = Scope::new();
+    let (scope, spare) = (Scope::new(), Spare::new());
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let _detached = scope.spawn("rpc-server", connection(stream, peer, handler.clone(), limits));
+                let serving = Serving::new(stream, peer, handler.clone(), spare.clone(), limits);
+                let _detached = scope.spawn("rpc-server", serving.run());
             }
             Err(error) => {
                 tracing::warn!(protocol = P::NAME, %error, "cannot accept");
@@ -93,31 +94,6 @@ pub async fn serve_with<P: Protocol>(listener: TcpListener, handler: impl Handle
             }
         }
     }
-}
-
-async fn connection<P: Protocol, H: Handler<P>>(stream: TcpStream, peer: SocketAddr, handler: H, limits: Limits) {
-    let (reader, writer) = stream.into_split();
-    let mut serving = Serving {
-        reader,
-        received: BytesMut::new(),
-        cutter: Cutter::new(),
-        greeted: false,
-        heard: Instant::now(),
-        idle: None,
-        link: Arc::new(Link::new(writer)),
-        scope: Scope::new(),
-        peer,
-        handler,
-        spare: Spare::new(),
-        waiting: None,
-        limits,
-        protocol: PhantomData,
-    };
-    let why = poll_fn(|cx| serving.poll(cx)).await;
-    if let RpcError::Malformed(_) | RpcError::Protocol(_) = &why {
-        tracing::warn!(protocol = P::NAME, %peer, reason = %why, "connection closed");
-    }
-    serving.link.close(why);
 }
 
 struct Serving<P: Protocol, H: Handler<P>> {
@@ -148,6 +124,34 @@ struct Waiting<F> {
 }
 
 impl<P: Protocol, H: Handler<P>> Serving<P, H> {
+    fn new(stream: TcpStream, peer: SocketAddr, handler: H, spare: Spare<H::Future>, limits: Limits) -> Self {
+        let (reader, writer) = stream.into_split();
+        Self {
+            reader,
+            received: BytesMut::new(),
+            cutter: Cutter::new(),
+            greeted: false,
+            heard: Instant::now(),
+            idle: None,
+            link: Arc::new(Link::new(writer)),
+            scope: Scope::new(),
+            peer,
+            handler,
+            spare,
+            waiting: None,
+            limits,
+            protocol: PhantomData,
+        }
+    }
+
+    async fn run(mut self) {
+        let why = poll_fn(|cx| self.poll(cx)).await;
+        if let RpcError::Malformed(_) | RpcError::Protocol(_) = &why {
+            tracing::warn!(protocol = P::NAME, peer = %self.peer, reason = %why, "connection closed");
+        }
+        self.link.close(why);
+    }
+
     /// Ready with the reason when the connection is over.
     fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<RpcError> {
         // One reading of the clock a turn: a turn takes no time.

@@ -1,7 +1,8 @@
 //! Memory of handlers that have answered, for the handlers after them.
 //!
 //! A handler is a future of some KiB, one a request, and most live for a round trip. Blocks of that size are what an
-//! allocator is slowest with.
+//! allocator is slowest with. All connections of a server share them, so that the next block is the one that the processor
+//! has just had in its caches.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,8 +16,14 @@ const KEPT: usize = 16;
 
 type Slot<F> = Pin<Box<Option<F>>>;
 
-/// Blocks for futures of one type, empty ones.
+/// Blocks for futures of one type, empty ones; clones share them.
 pub(super) struct Spare<F>(Arc<Mutex<Vec<Slot<F>>>>);
+
+impl<F> Clone for Spare<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 impl<F> Spare<F> {
     pub(super) fn new() -> Self {
