@@ -61,7 +61,9 @@ impl Layout {
                 Record::Truncate { from } => self.truncate(*from),
                 Record::Purge { below } => self.purge(*below),
                 Record::Put { slot, value } => {
-                    self.slots.insert(*slot, body[value.clone()].to_vec());
+                    let kept = self.slots.entry(*slot).or_default();
+                    kept.clear();
+                    kept.extend_from_slice(&body[value.clone()]);
                 }
                 Record::Start { .. } => self.sealed = None,
                 Record::Seal { next } => self.sealed = Some(*next),

@@ -66,6 +66,9 @@ impl Record {
     }
 }
 
+/// Memory that an empty batch may keep.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// Changes that become durable together, or not at all.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
@@ -77,6 +80,15 @@ impl Batch {
     /// An empty batch.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Takes everything out. The memory stays for the next changes, unless it is much.
+    pub fn clear(&mut self) {
+        if self.body.capacity() > KEPT_BYTES {
+            *self = Self::new();
+        }
+        self.body.clear();
+        self.records.clear();
     }
 
     /// Whether there is nothing to write.

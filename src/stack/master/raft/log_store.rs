@@ -136,13 +136,16 @@ impl LogStore {
 
 /// Writes batches until the journal fails or the store is dropped.
 async fn write(shared: Arc<Shared>, mut journal: Journal) {
+    // Two pairs of buffers take turns: one gathers while the other is written.
+    let (mut batch, mut waiting) = (Batch::new(), Vec::new());
     loop {
-        let Some((batch, waiting)) = shared.take() else {
+        if !shared.take(&mut batch, &mut waiting) {
             shared.wake.notified().await;
             continue;
-        };
+        }
         let written = journal.commit(&batch).await;
-        shared.acknowledge(waiting, &written);
+        batch.clear();
+        shared.acknowledge(&mut waiting, &written);
         if let Err(error) = written {
             tracing::error!(%error, "the journal failed; this member must restart");
             return;
@@ -153,14 +156,14 @@ async fn write(shared: Arc<Shared>, mut journal: Journal) {
 impl Shared {
     /// THE point where the log's durability is promised: openraft counts what is acknowledged here towards a quorum, and
     /// answers votes. Must follow the commit that made it true.
-    fn acknowledge(&self, waiting: Vec<Waiting>, written: &Result<(), JournalError>) {
+    fn acknowledge(&self, waiting: &mut Vec<Waiting>, written: &Result<(), JournalError>) {
         {
             let mut state = lock(&self.state);
             match written {
                 Ok(()) => state.durable += 1,
                 Err(error) => state.failed = Some(error.clone()),
             }
-            for one in &waiting {
+            for one in waiting.iter() {
                 if let (Waiting::Vote(vote, _), Ok(())) = (one, written) {
                     state.vote = Some(*vote);
                 }
@@ -168,7 +171,7 @@ impl Shared {
             let durable = state.durable;
             state.cache.trim(durable);
         }
-        for one in waiting {
+        for one in waiting.drain(..) {
             match one {
                 Waiting::Append(flushed) => flushed.io_completed(written.clone().map_err(io::Error::from)),
                 // Nobody waits for it any more: the call was dropped.
@@ -177,15 +180,16 @@ impl Shared {
         }
     }
 
-    /// The next batch, if it should be written.
-    fn take(&self) -> Option<(Batch, Vec<Waiting>)> {
+    /// Gives the next batch, and who waits for it, for two that are empty; false if it should not be written yet.
+    fn take(&self, batch: &mut Batch, waiting: &mut Vec<Waiting>) -> bool {
         let mut state = lock(&self.state);
         if !std::mem::take(&mut state.queue.urgent) {
-            return None;
+            return false;
         }
         state.batch += 1;
-        let batch = std::mem::take(&mut state.queue.batch);
-        Some((batch, std::mem::take(&mut state.queue.waiting)))
+        std::mem::swap(&mut state.queue.batch, batch);
+        std::mem::swap(&mut state.queue.waiting, waiting);
+        true
     }
 
     /// Changes the log and queues the change.
@@ -286,7 +290,11 @@ impl State {
     }
 
     fn put(&mut self, slot: Slot, value: &impl Serialize) -> io::Result<()> {
-        self.queue.batch.put(slot, &postcard::to_stdvec(value).map_err(io::Error::other)?);
+        let mut scratch = std::mem::take(&mut self.queue.scratch);
+        scratch.clear();
+        let scratch = postcard::to_extend(value, scratch).map_err(io::Error::other)?;
+        self.queue.batch.put(slot, &scratch);
+        self.queue.scratch = scratch;
         Ok(())
     }
 
