@@ -7,8 +7,7 @@ use crate::stack::wire::master::{ClusterReport, QuorumInfo};
 impl Service {
     /// `journal quorum info`. A member is available if it answered within the longest election timeout.
     pub(super) fn quorum_info(&self) -> QuorumInfo {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = self.metrics.borrow();
         let heard = metrics.heartbeat.clone().unwrap_or_default();
         let available = |id: &u64| {
             let age = heard.get(id).copied().flatten().map(|at| openraft::Instant::elapsed(&*at));

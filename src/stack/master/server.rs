@@ -106,6 +106,7 @@ impl Master {
         let service = Arc::new(Service {
             config: self.config,
             raft: raft.clone(),
+            metrics: raft.metrics(),
             replica,
             observer: self.observer.clone(),
             ufs: Arc::new(Mounted::new(self.ufs, own_mounts)),
@@ -189,7 +190,7 @@ async fn hand_over(raft: &Raft) {
 
 /// Keeps office and facts in step with Raft until it stops; gives the reason.
 async fn follow(service: &Arc<Service>) -> String {
-    let metrics = service.raft.metrics();
+    let metrics = &service.metrics;
     let mut standing = service.raft.server_metrics();
     // The attempt to take office, and the term it is for.
     let mut candidacy: Option<(u64, Scope)> = None;

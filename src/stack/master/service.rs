@@ -6,14 +6,17 @@
 
 use std::sync::{Arc, Mutex};
 
+use openraft::RaftMetrics;
+
 use super::backup::{self, BackupError};
 use super::config::MasterConfig;
-use super::raft::{Raft, Replica};
+use super::raft::{Raft, Replica, TypeConfig};
 use super::state::{Command, Reply, Standing, State};
 use super::term::Term;
 use super::writes::propose;
 use crate::base::lock;
 use crate::base::planted::{Bug, planted};
+use crate::rt::chan::watch;
 use crate::rt::time::{self, Duration, Instant};
 use crate::stack::observe::Observer;
 use crate::stack::ufs::UnderStore;
@@ -24,6 +27,8 @@ use crate::stack::wire::{BlockId, BlockInfo, FsError, FsResult, Mark, OpId, Tier
 pub(super) struct Service {
     pub(super) config: MasterConfig,
     pub(super) raft: Raft,
+    /// Raft's, at hand for every request.
+    pub(super) metrics: watch::Receiver<RaftMetrics<TypeConfig>>,
     pub(super) replica: Replica,
     pub(super) observer: Arc<Observer>,
     pub(super) ufs: Arc<dyn UnderStore>,
@@ -125,8 +130,7 @@ impl Service {
     /// majority answered it within the longest election timeout. That alone does not make a read or a change safe.
     pub(super) fn leading(&self) -> FsResult<Arc<Term>> {
         let office = lock(&self.office).clone();
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = self.metrics.borrow();
         match office {
             Some(term) if self.quorum_is_fresh(&metrics) => Ok(term),
             Some(_) => Err(FsError::Unavailable("no answer from a majority of the masters".into())),
@@ -140,14 +144,14 @@ impl Service {
         }
     }
 
-    fn quorum_is_fresh(&self, metrics: &openraft::RaftMetrics<super::raft::TypeConfig>) -> bool {
+    fn quorum_is_fresh(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
         let alone = self.config.members.len() == 1;
         let acked = metrics.last_quorum_acked.map(|at| openraft::Instant::elapsed(&*at));
         alone || acked.is_some_and(|age| age <= self.config.raft.election_max)
     }
 
     fn raft_term(&self) -> u64 {
-        self.raft.metrics().borrow().current_term
+        self.metrics.borrow().current_term
     }
 
     fn who_leads(&self) -> MasterAnswer {
