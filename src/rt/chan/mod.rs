@@ -11,3 +11,11 @@ pub mod watch;
 
 pub use sync::{Mutex, MutexGuard, Notify, Semaphore};
 pub use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
+
+/// Runs `program` on tokio's threads, a minute at most.
+#[cfg(test)]
+fn on_threads<T>(program: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build();
+    let limited = async { super::time::timeout(super::time::Duration::from_secs(60), program).await };
+    runtime.expect("a runtime").block_on(limited).expect("nothing hangs")
+}

@@ -259,3 +259,39 @@ impl<T> Drop for Receiver<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::chan::on_threads;
+    use crate::rt::task;
+
+    /// On threads, as live processes run: nobody sleeps through the last value, and values never go back.
+    #[test]
+    fn threads_miss_no_last_value() {
+        const LAST: u32 = 20_000;
+        let (sender, receiver) = channel(0);
+        let program = async move {
+            let watch = |mut receiver: Receiver<u32>| {
+                task::spawn("watcher", async move {
+                    let mut seen = 0;
+                    while receiver.changed().await.is_ok() {
+                        let now = *receiver.borrow();
+                        assert!(now >= seen, "{now} after {seen}");
+                        seen = now;
+                    }
+                    seen
+                })
+            };
+            let watchers = [watch(receiver.clone()), watch(receiver)];
+            (1..=LAST).for_each(|value| sender.send_modify(|now| *now = value));
+            drop(sender);
+            let mut seen = Vec::new();
+            for watcher in watchers {
+                seen.push(watcher.await.expect("no watcher fails"));
+            }
+            seen
+        };
+        assert_eq!(on_threads(program), [LAST; 2]);
+    }
+}

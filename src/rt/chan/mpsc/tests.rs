@@ -11,6 +11,8 @@ use tokio::sync::mpsc as theirs;
 
 use super as ours;
 use super::*;
+use crate::rt::chan::on_threads;
+use crate::rt::task;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -187,4 +189,29 @@ fn messages_that_nobody_received_are_dropped_with_the_receiver() {
     drop(received);
     assert_eq!(Arc::strong_count(&message), 1);
     assert!(sender.is_closed() && sender.send(message).is_err());
+}
+
+/// On threads, as live processes run: each sender's messages come in its order, and the end after the last.
+#[test]
+fn threads_lose_nothing() {
+    const EACH: u32 = 5000;
+    let (sender, mut received) = ours::channel(2);
+    let program = async move {
+        for number in 0..4 {
+            let sender = sender.clone();
+            let _detached = task::spawn("sender", async move {
+                for message in 0..EACH {
+                    sender.send((number, message)).await.expect("somebody receives");
+                }
+            });
+        }
+        drop(sender);
+        let mut next = [0; 4];
+        while let Some((number, message)) = received.recv().await {
+            assert_eq!(message, next[number]);
+            next[number] += 1;
+        }
+        next
+    };
+    assert_eq!(on_threads(program), [EACH; 4]);
 }
