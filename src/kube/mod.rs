@@ -19,6 +19,8 @@ pub mod kubectl;
 
 mod query;
 
+mod digest;
+
 pub mod clock;
 
 pub mod scheduler;

@@ -88,7 +88,7 @@ fn objects_are_made_read_changed_watched_and_deleted() {
         assert_eq!(spec.tolerations.as_ref().map(Vec::len), Some(2));
         assert_eq!(made.status.as_ref().unwrap().phase.as_deref(), Some("Pending"));
         changes.changed().await;
-        assert_eq!(*informer.get("default", "a").unwrap(), made);
+        assert_eq!(informer.get("default", "a").unwrap(), made);
 
         let error = client.create(&pod("a")).await.unwrap_err();
         assert_eq!((error.is_already_exists(), error.to_string().as_str()), (true, "pods \"a\" already exists"));
@@ -98,7 +98,7 @@ fn objects_are_made_read_changed_watched_and_deleted() {
         let label = Patch::Strategic(json!({"metadata": {"labels": {"tier": "x"}}}));
         let patched = client.patch::<Pod>("default", "a", &label).await.unwrap();
         assert_eq!(patched.metadata.labels.as_ref().unwrap().len(), 2);
-        let stale = client.replace(&made).await.unwrap_err();
+        let stale = client.replace(&*made).await.unwrap_err();
         assert!(stale.is_conflict(), "{stale}");
         assert!(stale.to_string().contains("the object has been modified"), "{stale}");
 

@@ -117,7 +117,7 @@ impl Cluster {
 
     fn create<K: ApiObject>(&self, value: Value) -> K {
         let object: K = object(value);
-        self.act(|client| async move { client.create(&object).await.unwrap() })
+        self.act(|client| async move { Arc::unwrap_or_clone(client.create(&object).await.unwrap()) })
     }
 
     fn get<K: ApiObject>(&self, namespace: &'static str, name: &'static str) -> Option<K> {

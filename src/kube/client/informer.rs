@@ -170,12 +170,12 @@ impl<K: ApiObject> Shared<K> {
     }
 
     /// Takes over a list: what is not in it is gone.
-    fn replace(&self, items: Vec<K>) {
+    fn replace(&self, items: Vec<Arc<K>>) {
         let mut cache = lock(&self.cache);
         let mut events = Vec::new();
         let mut next = BTreeMap::new();
         for object in items {
-            let (key, object) = (ObjectKey::of(&object), Arc::new(object));
+            let key = ObjectKey::of(&*object);
             match cache.objects.remove(&key) {
                 Some(old) if old.meta().resource_version == object.meta().resource_version => {}
                 Some(old) => events.push(InformerEvent::Modified(old, object.clone())),
@@ -188,8 +188,8 @@ impl<K: ApiObject> Shared<K> {
         self.tell(&mut cache, events, true);
     }
 
-    fn put(&self, object: K) {
-        let (key, object) = (ObjectKey::of(&object), Arc::new(object));
+    fn put(&self, object: Arc<K>) {
+        let key = ObjectKey::of(&*object);
         let mut cache = lock(&self.cache);
         let event = match cache.objects.insert(key, object.clone()) {
             Some(old) => InformerEvent::Modified(old, object),
@@ -198,10 +198,10 @@ impl<K: ApiObject> Shared<K> {
         self.tell(&mut cache, vec![event], false);
     }
 
-    fn remove(&self, object: K) {
+    fn remove(&self, object: Arc<K>) {
         let mut cache = lock(&self.cache);
-        if cache.objects.remove(&ObjectKey::of(&object)).is_some() {
-            self.tell(&mut cache, vec![InformerEvent::Deleted(Arc::new(object))], false);
+        if cache.objects.remove(&ObjectKey::of(&*object)).is_some() {
+            self.tell(&mut cache, vec![InformerEvent::Deleted(object)], false);
         }
     }
 }
@@ -241,7 +241,7 @@ impl<K: ApiObject> Reflector<K> {
     async fn list_and_watch(&mut self) -> Result<(), ApiError> {
         let list = self.client.list::<K>(&self.namespace, &self.params).await?;
         let mut version = list.version().to_owned();
-        self.shared.replace(list.items);
+        self.shared.replace(list.items.into_iter().map(Arc::new).collect());
         let config = *self.client.config();
         let mut wait = config.relist_backoff;
         loop {
@@ -273,11 +273,11 @@ impl<K: ApiObject> Reflector<K> {
         while let Some(event) = watch.next().await? {
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    note(version, &object);
+                    note(version, &*object);
                     self.shared.put(object);
                 }
                 WatchEvent::Deleted(object) => {
-                    note(version, &object);
+                    note(version, &*object);
                     self.shared.remove(object);
                 }
                 WatchEvent::Bookmark(bookmark) => version.clone_from(&bookmark.metadata.resource_version),

@@ -4,6 +4,8 @@
 //! record, never by the times written in it: clocks of hosts may differ. There is no fence: a leader that stood still for
 //! longer than the lease goes on for a moment beside the next, as upstream's does.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
@@ -50,7 +52,7 @@ pub struct Election {
     chance: Stream,
     seen: Option<(LeaseSpec, Instant)>,
     /// The lease as this candidate wrote it last.
-    held: Option<Lease>,
+    held: Option<Arc<Lease>>,
 }
 
 impl Election {
@@ -113,12 +115,12 @@ impl Election {
     async fn try_acquire_or_renew(&mut self) -> Result<bool, ApiError> {
         // As client-go: one that leads writes without looking first, and looks if somebody else has written.
         if let Some(held) = self.held.take().filter(|_| self.age() < self.config.lease_duration)
-            && self.write(held).await.is_ok()
+            && self.write(&held).await.is_ok()
         {
             return Ok(true);
         }
         let found: Option<Lease> = self.client.find(&self.namespace, &self.name).await?;
-        let Some(mut lease) = found else {
+        let Some(lease) = found else {
             let meta = ObjectMeta {
                 name: Some(self.name.clone()),
                 namespace: Some(self.namespace.clone()),
@@ -129,25 +131,27 @@ impl Election {
             self.hold(made);
             return Ok(true);
         };
-        let spec = lease.spec.get_or_insert_default();
+        let unset = LeaseSpec::default();
+        let spec = lease.spec.as_ref().unwrap_or(&unset);
         self.observe(spec);
         if !free(spec, &self.identity, self.age(), &self.config) {
             return Ok(false);
         }
-        self.write(lease).await?;
+        self.write(&lease).await?;
         Ok(true)
     }
 
     /// Takes or keeps a lease that looks like this.
-    async fn write(&mut self, mut lease: Lease) -> Result<(), ApiError> {
-        let spec = lease.spec.take().unwrap_or_default();
-        lease.spec = Some(next(&spec, &self.identity, &self.config, clock::micro_time_now()));
-        let held = self.client.replace(&lease).await?;
+    async fn write(&mut self, lease: &Lease) -> Result<(), ApiError> {
+        let unset = LeaseSpec::default();
+        let spec = lease.spec.as_ref().unwrap_or(&unset);
+        let spec = next(spec, &self.identity, &self.config, clock::micro_time_now());
+        let held = self.client.replace(&Lease { metadata: lease.metadata.clone(), spec: Some(spec) }).await?;
         self.hold(held);
         Ok(())
     }
 
-    fn hold(&mut self, lease: Lease) {
+    fn hold(&mut self, lease: Arc<Lease>) {
         if let Some(spec) = &lease.spec {
             self.observe(spec);
         }

@@ -8,6 +8,7 @@ mod error;
 mod http;
 mod informer;
 mod lease;
+mod memo;
 mod queue;
 mod recorder;
 mod watch;
@@ -31,6 +32,7 @@ use crate::rt::time::Duration;
 pub use error::ApiError;
 pub use informer::{Changes, Informer, InformerEvent};
 pub use lease::{Election, ElectionConfig, LostLease};
+pub use memo::decode as decoded;
 pub use queue::{QueueConfig, WorkQueue};
 pub use recorder::{EventRecorder, EventType, RecorderConfig};
 pub use watch::{Watch, WatchError};
@@ -116,7 +118,8 @@ impl Client {
     /// # Errors
     /// [`ApiError::is_not_found`], or an error of the way, as for all calls below.
     pub async fn get<K: ApiObject>(&self, namespace: &str, name: &str) -> Result<K, ApiError> {
-        self.typed::<K>(Method::GET, object_path::<K>(namespace, name, ""), JSON, Bytes::new()).await
+        let object = self.object(Method::GET, object_path::<K>(namespace, name, ""), JSON, Bytes::new()).await?;
+        Ok(Arc::unwrap_or_clone(object))
     }
 
     /// One object, or nothing if there is none.
@@ -139,7 +142,8 @@ impl Client {
         let mut query = String::new();
         selectors(&mut query, params.label_selector.as_deref(), params.field_selector.as_deref());
         let target = with_query(collection::<K>(namespace), &query);
-        self.typed(Method::GET, target, JSON, Bytes::new()).await
+        let body = self.raw(Method::GET, target, JSON, Bytes::new()).await?;
+        serde_json::from_slice(&body).map_err(|error| malformed(&error))
     }
 
     /// Watches from `version`, an object's or a list's; from the present if it is empty, beginning with all objects.
@@ -177,16 +181,16 @@ impl Client {
     ///
     /// # Errors
     /// [`ApiError::is_already_exists`], [`ApiError::is_invalid`].
-    pub async fn create<K: ApiObject>(&self, object: &K) -> Result<K, ApiError> {
+    pub async fn create<K: ApiObject>(&self, object: &K) -> Result<Arc<K>, ApiError> {
         let namespace = object.meta().namespace.clone().unwrap_or_default();
-        self.typed(Method::POST, collection::<K>(&namespace), JSON, encode(object)?).await
+        self.object(Method::POST, collection::<K>(&namespace), JSON, encode(object)?).await
     }
 
     /// Replaces an object. If it names a version, it must be the newest.
     ///
     /// # Errors
     /// [`ApiError::is_conflict`], [`ApiError::is_not_found`], [`ApiError::is_invalid`].
-    pub async fn replace<K: ApiObject>(&self, object: &K) -> Result<K, ApiError> {
+    pub async fn replace<K: ApiObject>(&self, object: &K) -> Result<Arc<K>, ApiError> {
         self.put(object, "").await
     }
 
@@ -194,32 +198,37 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::replace`].
-    pub async fn replace_status<K: ApiObject>(&self, object: &K) -> Result<K, ApiError> {
+    pub async fn replace_status<K: ApiObject>(&self, object: &K) -> Result<Arc<K>, ApiError> {
         self.put(object, "status").await
     }
 
-    async fn put<K: ApiObject>(&self, object: &K, subresource: &str) -> Result<K, ApiError> {
+    async fn put<K: ApiObject>(&self, object: &K, subresource: &str) -> Result<Arc<K>, ApiError> {
         let key = ObjectKey::of(object);
         let target = object_path::<K>(&key.namespace, &key.name, subresource);
-        self.typed(Method::PUT, target, JSON, encode(object)?).await
+        self.object(Method::PUT, target, JSON, encode(object)?).await
     }
 
     /// Changes an object by a patch. A version in the patch must be the newest.
     ///
     /// # Errors
     /// As [`Client::replace`].
-    pub async fn patch<K: ApiObject>(&self, namespace: &str, name: &str, patch: &Patch) -> Result<K, ApiError> {
+    pub async fn patch<K: ApiObject>(&self, namespace: &str, name: &str, patch: &Patch) -> Result<Arc<K>, ApiError> {
         let target = object_path::<K>(namespace, name, "");
-        self.typed(Method::PATCH, target, patch.media_type(), encode(patch.body())?).await
+        self.object(Method::PATCH, target, patch.media_type(), encode(patch.body())?).await
     }
 
     /// Changes an object's status by a patch.
     ///
     /// # Errors
     /// As [`Client::replace`].
-    pub async fn patch_status<K: ApiObject>(&self, namespace: &str, name: &str, patch: &Patch) -> Result<K, ApiError> {
+    pub async fn patch_status<K: ApiObject>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: &Patch,
+    ) -> Result<Arc<K>, ApiError> {
         let target = object_path::<K>(namespace, name, "status");
-        self.typed(Method::PATCH, target, patch.media_type(), encode(patch.body())?).await
+        self.object(Method::PATCH, target, patch.media_type(), encode(patch.body())?).await
     }
 
     /// Sets an object's replicas, by its scale.
@@ -300,15 +309,15 @@ impl Client {
         if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
     }
 
-    async fn typed<T: DeserializeOwned>(
+    async fn object<K: ApiObject>(
         &self,
         method: Method,
         target: String,
         media_type: &'static str,
         body: Bytes,
-    ) -> Result<T, ApiError> {
+    ) -> Result<Arc<K>, ApiError> {
         let body = self.raw(method, target, media_type, body).await?;
-        serde_json::from_slice(&body).map_err(|error| malformed(&error))
+        memo::decode(&body).map_err(|error| malformed(&error))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A watch as its client sees it: one event after the other, until the server ends it or falls silent.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use ::http::StatusCode;
 use bytes::{Buf, BytesMut};
@@ -10,8 +11,9 @@ use kube::core::WatchEvent;
 
 use super::error::ApiError;
 use super::http::Connection;
-use super::{malformed, refusal};
+use super::{malformed, memo, refusal};
 use crate::kube::kind::ApiObject;
+use crate::kube::store::Change;
 use crate::rt::time::{Duration, timeout};
 
 /// An error that a watch ends with.
@@ -36,7 +38,7 @@ impl<K: ApiObject> Watch<K> {
     ///
     /// # Errors
     /// The server's, a broken connection, or silence.
-    pub async fn next(&mut self) -> Result<Option<WatchEvent<K>>, WatchError> {
+    pub async fn next(&mut self) -> Result<Option<WatchEvent<Arc<K>>>, WatchError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(end);
@@ -44,10 +46,7 @@ impl<K: ApiObject> Watch<K> {
                 if line.is_empty() {
                     continue;
                 }
-                return match serde_json::from_slice(&line).map_err(|error| malformed(&error))? {
-                    WatchEvent::Error(status) => Err(ApiError::Status(status)),
-                    event => Ok(Some(event)),
-                };
+                return event(&line).map(Some);
             }
             match timeout(self.silence_max, self.body.frame()).await {
                 Err(_) => return Err(ApiError::Deadline(self.silence_max)),
@@ -69,5 +68,78 @@ impl<K: ApiObject> Watch<K> {
             Ok(Err(error)) => ApiError::Exchange(error.to_string()),
             Err(_) => ApiError::Deadline(self.silence_max),
         }
+    }
+}
+
+/// What a line says. The object of a change is the one that others have who were told the same.
+fn event<K: ApiObject>(line: &[u8]) -> Result<WatchEvent<Arc<K>>, WatchError> {
+    if let Some((change, json)) = change(line)
+        && let Ok(object) = memo::decode(json)
+    {
+        return Ok(match change {
+            Change::Added => WatchEvent::Added(object),
+            Change::Modified => WatchEvent::Modified(object),
+            Change::Deleted => WatchEvent::Deleted(object),
+        });
+    }
+    if let Some(json) = line.strip_prefix(br#"{"type":"BOOKMARK","object":"#).and_then(|rest| rest.strip_suffix(b"}"))
+        && let Ok(bookmark) = serde_json::from_slice(json)
+    {
+        return Ok(WatchEvent::Bookmark(bookmark));
+    }
+    match serde_json::from_slice::<WatchEvent<K>>(line).map_err(|error| malformed(&error))? {
+        WatchEvent::Added(object) => Ok(WatchEvent::Added(Arc::new(object))),
+        WatchEvent::Modified(object) => Ok(WatchEvent::Modified(Arc::new(object))),
+        WatchEvent::Deleted(object) => Ok(WatchEvent::Deleted(Arc::new(object))),
+        WatchEvent::Bookmark(bookmark) => Ok(WatchEvent::Bookmark(bookmark)),
+        WatchEvent::Error(status) => Err(ApiError::Status(status)),
+    }
+}
+
+/// The change that a line tells of and its object, if the line is written as API servers write it.
+fn change(line: &[u8]) -> Option<(Change, &[u8])> {
+    let rest = line.strip_prefix(br#"{"type":""#)?;
+    let word = |change: &Change| rest.starts_with(change.word().as_bytes());
+    let change = [Change::Added, Change::Modified, Change::Deleted].into_iter().find(word)?;
+    let json = rest[change.word().len()..].strip_prefix(br#"","object":"#)?.strip_suffix(b"}")?;
+    Some((change, json))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn read(line: &str) -> Result<WatchEvent<Arc<ConfigMap>>, WatchError> {
+        event(line.as_bytes())
+    }
+
+    #[test]
+    fn lines_are_read_in_any_order_of_their_fields() {
+        let object = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}"#;
+        let usual = [
+            format!(r#"{{"type":"ADDED","object":{object}}}"#),
+            format!(r#"{{"type":"MODIFIED","object":{object}}}"#),
+            format!(r#"{{"type":"DELETED","object":{object}}}"#),
+        ];
+        let words = usual.each_ref().map(|line| match read(line).unwrap() {
+            WatchEvent::Added(object) => ("ADDED", object.metadata.name.clone()),
+            WatchEvent::Modified(object) => ("MODIFIED", object.metadata.name.clone()),
+            WatchEvent::Deleted(object) => ("DELETED", object.metadata.name.clone()),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(words, ["ADDED", "MODIFIED", "DELETED"].map(|word| (word, Some("a".to_owned()))));
+        assert!(matches!(read(&format!(r#"{{ "object":{object}, "type":"ADDED" }}"#)), Ok(WatchEvent::Added(_))));
+    }
+
+    #[test]
+    fn bookmarks_errors_and_broken_lines_are_told_apart() {
+        let bookmark = r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"7"}}"#;
+        let line = format!(r#"{{"type":"BOOKMARK","object":{bookmark}}}"#);
+        assert!(matches!(read(&line), Ok(WatchEvent::Bookmark(b)) if b.metadata.resource_version == "7"));
+        let gone = r#"{"type":"ERROR","object":{"status":"Failure","message":"","reason":"Expired","code":410}}"#;
+        assert!(read(gone).is_err_and(|error| error.is_gone()));
+        assert!(matches!(read(r#"{"type":"ADDED","object":{"metadata":1}}"#), Err(ApiError::Malformed(_))));
     }
 }

@@ -138,7 +138,7 @@ pub struct NodeKeeper {
 
 impl NodeKeeper {
     /// Makes the Node, or brings the one that is there up to date; tries until it is done. Gives the Node.
-    pub async fn register(&self) -> Node {
+    pub async fn register(&self) -> Arc<Node> {
         let mut wait = self.config.lease_retry.first;
         loop {
             match self.try_register().await {
@@ -150,7 +150,7 @@ impl NodeKeeper {
         }
     }
 
-    async fn try_register(&self) -> Result<Node, ApiError> {
+    async fn try_register(&self) -> Result<Arc<Node>, ApiError> {
         let node = &self.config.node;
         if self.client.find::<Node>("", &node.name).await?.is_some() {
             let patch = Patch::Merge(json!({"metadata": {"labels": labels(node)}}));
@@ -179,7 +179,7 @@ impl NodeKeeper {
     }
 
     /// Renews the lease, for ever.
-    pub async fn keep_lease(self, node: Node) {
+    pub async fn keep_lease(self, node: Arc<Node>) {
         let mut ticks = interval(self.config.lease_renew);
         loop {
             ticks.tick().await;

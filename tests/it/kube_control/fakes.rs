@@ -110,7 +110,7 @@ async fn lease(client: Client, node: String) {
         let fresh = lease.metadata.resource_version.is_none();
         let written = if fresh { client.create(&lease).await } else { client.replace(&lease).await };
         known = match written {
-            Ok(lease) => Some(lease),
+            Ok(lease) => Some(Arc::unwrap_or_clone(lease)),
             Err(_) => client.get(LEASES, &node).await.ok(),
         };
     }

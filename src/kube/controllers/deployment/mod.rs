@@ -8,6 +8,7 @@ pub mod sets;
 pub mod status;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::core::params::DeleteParams;
@@ -84,7 +85,8 @@ impl Controller {
         if let Some(number) = numbered {
             let annotations = json!({ sets::REVISION: number.to_string() });
             let patch = json!({ "metadata": { "uid": uid(&deployment.metadata), "annotations": annotations } });
-            current = self.shared.client.patch(&key.namespace, &key.name, &Patch::Merge(patch)).await?;
+            let patched = self.shared.client.patch(&key.namespace, &key.name, &Patch::Merge(patch)).await?;
+            current = Arc::unwrap_or_clone(patched);
         }
         if current.status.as_ref() != Some(&status) {
             current.status = Some(status);
@@ -103,7 +105,7 @@ impl Controller {
             Err(error) if error.is_already_exists() => {
                 let there: ReplicaSet = self.shared.client.get(namespace(&set.metadata), name(&set.metadata)).await?;
                 let same = controlled_by(&there.metadata, &deployment.metadata)
-                    && sets::split(deployment, &[std::sync::Arc::new(there)]).0.is_some();
+                    && sets::split(deployment, &[Arc::new(there)]).0.is_some();
                 Ok(same)
             }
             Err(error) => Err(error),
@@ -113,7 +115,7 @@ impl Controller {
     async fn replace(
         &self,
         deployment: &Deployment,
-        sets: &[std::sync::Arc<ReplicaSet>],
+        sets: &[Arc<ReplicaSet>],
         set: &ReplicaSet,
     ) -> Result<(), ApiError> {
         self.shared.client.replace(set).await?;
