@@ -276,10 +276,18 @@ fn answer(
         Route::Watch(..) => Err(bad_request("a watch has no body")),
         Route::Get(kind, key) => ok(store.get(kind, &key)?),
         Route::Create(kind, namespace, validation) => {
-            let made = store.create(kind, &namespace, parse(body)?, validation, now)?;
+            let entry = kinds.get(kind);
+            let own = if entry.begins_without_status() { None } else { entry.decode_own(body) };
+            let made = match own {
+                Some(parts) => store.create_decoded(kind, &namespace, parts, now)?,
+                None => store.create(kind, &namespace, parse(body)?, validation, now)?,
+            };
             Ok((StatusCode::CREATED, made.json().clone()))
         }
-        Route::Update(kind, key, part, validation) => ok(store.update(kind, &key, &parse(body)?, part, validation)?),
+        Route::Update(kind, key, part, validation) => ok(match kinds.get(kind).decode_own(body) {
+            Some(parts) => store.update_decoded(kind, &key, parts, part)?,
+            None => store.update(kind, &key, &parse(body)?, part, validation)?,
+        }),
         Route::Patch(kind, key, part, validation) => {
             ok(store.patch(kind, &key, &patch(headers, body)?, part, validation)?)
         }

@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use self::http::{Call, Http};
-use super::kind::{ApiObject, ObjectKey};
+use super::kind::{ApiObject, ObjectKey, own};
 use super::query;
 use crate::rt::time::Duration;
 pub use error::ApiError;
@@ -183,7 +183,7 @@ impl Client {
     /// [`ApiError::is_already_exists`], [`ApiError::is_invalid`].
     pub async fn create<K: ApiObject>(&self, object: &K) -> Result<Arc<K>, ApiError> {
         let namespace = object.meta().namespace.clone().unwrap_or_default();
-        self.object(Method::POST, collection::<K>(&namespace), JSON, encode(object)?).await
+        self.object(Method::POST, collection::<K>(&namespace), JSON, write(object)?).await
     }
 
     /// Replaces an object. If it names a version, it must be the newest.
@@ -205,7 +205,7 @@ impl Client {
     async fn put<K: ApiObject>(&self, object: &K, subresource: &str) -> Result<Arc<K>, ApiError> {
         let key = ObjectKey::of(object);
         let target = object_path::<K>(&key.namespace, &key.name, subresource);
-        self.object(Method::PUT, target, JSON, encode(object)?).await
+        self.object(Method::PUT, target, JSON, write(object)?).await
     }
 
     /// Changes an object by a patch. A version in the patch must be the newest.
@@ -334,6 +334,10 @@ fn refusal(status: StatusCode, body: &[u8]) -> ApiError {
         Ok(refusal) => ApiError::Status(refusal.boxed()),
         Err(_) => ApiError::Malformed(format!("{status} without a Status")),
     }
+}
+
+fn write<K: ApiObject>(object: &K) -> Result<Bytes, ApiError> {
+    own::write(object).map_err(|error| malformed(&error))
 }
 
 fn encode(value: &impl Serialize) -> Result<Bytes, ApiError> {

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, StorageClass, VolumeAttachment};
 
-use super::{ApiObject, Kind, ScalePaths, defaults};
+use super::{Kind, ScalePaths, defaults};
 
 impl Kind {
     fn short(mut self, names: &[&str]) -> Self {
@@ -47,14 +47,10 @@ impl Kind {
     }
 }
 
-fn plain<K: ApiObject>() -> Kind {
-    Kind::of::<K>(|_| {})
-}
-
 pub(super) fn table() -> Vec<Kind> {
     vec![
         Kind::of::<Namespace>(defaults::namespace).short(&["ns"]).cluster().status().selects(&["status.phase"]),
-        plain::<Node>().short(&["no"]).cluster().status().selects(&["spec.unschedulable"]),
+        Kind::plain::<Node>().short(&["no"]).cluster().status().selects(&["spec.unschedulable"]),
         Kind::of::<Pod>(defaults::pod).short(&["po"]).status().generation().selects(&[
             "spec.nodeName",
             "spec.restartPolicy",
@@ -66,11 +62,11 @@ pub(super) fn table() -> Vec<Kind> {
             "status.nominatedNodeName",
         ]),
         Kind::of::<Service>(defaults::service).short(&["svc"]).status().selects(&["spec.clusterIP", "spec.type"]),
-        plain::<Endpoints>().short(&["ep"]),
-        plain::<EndpointSlice>(),
-        plain::<ConfigMap>().short(&["cm"]),
+        Kind::plain::<Endpoints>().short(&["ep"]),
+        Kind::plain::<EndpointSlice>(),
+        Kind::plain::<ConfigMap>().short(&["cm"]),
         Kind::of::<Secret>(defaults::secret).selects(&["type"]),
-        plain::<Event>().short(&["ev"]).selects(&[
+        Kind::plain::<Event>().short(&["ev"]).selects(&[
             "involvedObject.kind",
             "involvedObject.namespace",
             "involvedObject.name",
@@ -86,10 +82,10 @@ pub(super) fn table() -> Vec<Kind> {
         Kind::of::<PersistentVolume>(defaults::persistent_volume).short(&["pv"]).cluster().status(),
         Kind::of::<PersistentVolumeClaim>(defaults::persistent_volume_claim).short(&["pvc"]).status(),
         Kind::of::<StorageClass>(defaults::storage_class).short(&["sc"]).cluster(),
-        plain::<VolumeAttachment>().cluster().status(),
-        plain::<CSINode>().cluster(),
-        plain::<CSIDriver>().cluster(),
-        plain::<Lease>(),
+        Kind::plain::<VolumeAttachment>().cluster().status(),
+        Kind::plain::<CSINode>().cluster(),
+        Kind::plain::<CSIDriver>().cluster(),
+        Kind::plain::<Lease>(),
         Kind::of::<Deployment>(defaults::deployment).short(&["deploy"]).status().generation().scaled(),
         Kind::of::<ReplicaSet>(defaults::replica_set)
             .short(&["rs"])
@@ -99,7 +95,7 @@ pub(super) fn table() -> Vec<Kind> {
             .selects(&["status.replicas"]),
         Kind::of::<StatefulSet>(defaults::stateful_set).short(&["sts"]).status().generation().scaled(),
         Kind::of::<DaemonSet>(defaults::daemon_set).short(&["ds"]).status().generation(),
-        plain::<ControllerRevision>(),
+        Kind::plain::<ControllerRevision>(),
         Kind::of::<Job>(defaults::job).status().generation().selects(&["status.successful"]),
     ]
 }

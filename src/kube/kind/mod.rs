@@ -6,6 +6,7 @@
 
 mod builtin;
 pub mod defaults;
+pub mod own;
 pub mod strict;
 
 use std::fmt::Debug;
@@ -96,10 +97,14 @@ pub struct Kind {
     /// The columns of kubectl's table, for custom kinds; built-in ones are in kubectl.
     pub columns: Vec<Column>,
     decode: Decode,
+    decode_own: DecodeOwn,
 }
 
 /// Decodes, and fills in defaults if the object is whole.
 type Decode = Box<dyn Fn(&Value) -> Decoded + Send + Sync>;
+
+/// The same, out of the type's own JSON only.
+type DecodeOwn = Box<dyn Fn(&[u8]) -> Option<Parts> + Send + Sync>;
 
 /// The paths of a custom kind's scale subresource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +149,17 @@ impl Kind {
         (self.decode)(value)
     }
 
+    /// What [`Kind::decode`] gives, if `json` is what the kind's type writes to the last byte: then it has no field that the
+    /// type does not know, and is read in one pass. Nothing for any other text.
+    pub fn decode_own(&self, json: &[u8]) -> Option<Parts> {
+        (self.decode_own)(json)
+    }
+
+    /// Whether a new object's status is dropped. Nodes keep theirs: kubelets register with it.
+    pub fn begins_without_status(&self) -> bool {
+        self.has_status && self.kind != "Node"
+    }
+
     /// The path of its collection: `/apis/apps/v1/namespaces/x/statefulsets`; without a namespace, of all.
     pub fn path(&self, namespace: &str) -> String {
         let root = if self.group.is_empty() { "api" } else { "apis" };
@@ -157,11 +173,15 @@ impl Kind {
             // Types that derive CustomResource write these two and do not read them.
             unknown.retain(|path| path != "apiVersion" && path != "kind");
             defaults(&mut object);
-            let meta = std::mem::take(object.meta_mut());
-            let encoded = serde_json::to_value(&object).map_err(|error| misfit(&error))?;
-            let Value::Object(mut body) = encoded else { return Err(misfit(&"is no object")) };
-            body.remove("metadata");
-            Ok(((meta, body), unknown))
+            Ok((parts(object)?, unknown))
+        };
+        let decode_own = move |json: &[u8]| {
+            let mut object: K = serde_json::from_slice(json).ok()?;
+            if !own::wrote::<K>(json) {
+                serde_json::to_vec(&object).ok().filter(|own| own == json)?;
+            }
+            defaults(&mut object);
+            parts(object).ok()
         };
         Self {
             group: K::group(&()).into_owned(),
@@ -177,13 +197,22 @@ impl Kind {
             fields: Vec::new(),
             columns: Vec::new(),
             decode: Box::new(decode),
+            decode_own: Box::new(decode_own),
         }
+    }
+
+    /// A kind without defaults: what its type wrote is the whole object as it stands.
+    fn plain<K: ApiObject>() -> Self {
+        let mut kind = Self::of::<K>(|_| {});
+        let by_type = std::mem::replace(&mut kind.decode_own, Box::new(|_| None));
+        kind.decode_own = Box::new(move |json| if own::wrote::<K>(json) { own::parts(json) } else { by_type(json) });
+        kind
     }
 
     /// From a type that derives `CustomResource`: everything comes from its definition.
     fn custom<K: ApiObject + CustomResourceExt>() -> Self {
         let crd = K::crd();
-        let mut kind = Self::of::<K>(|_| {});
+        let mut kind = Self::plain::<K>();
         kind.custom = true;
         kind.has_generation = true;
         kind.namespaced = crd.spec.scope == "Namespaced";
@@ -213,6 +242,15 @@ impl Kind {
             .collect();
         kind
     }
+}
+
+/// Takes an object apart.
+fn parts<K: ApiObject>(mut object: K) -> Result<Parts, Misfit> {
+    let meta = std::mem::take(object.meta_mut());
+    let encoded = serde_json::to_value(&object).map_err(|error| misfit(&error))?;
+    let Value::Object(mut body) = encoded else { return Err(misfit(&"is no object")) };
+    body.remove("metadata");
+    Ok((meta, body))
 }
 
 fn misfit(what: &dyn std::fmt::Display) -> Misfit {

@@ -59,11 +59,30 @@ impl Store {
         if kind.namespaced && namespace.is_empty() {
             return Err(method_not_allowed());
         }
-        // A new object has no status yet, except nodes: kubelets register with theirs.
-        if kind.has_status && kind.kind != "Node" {
+        if kind.begins_without_status() {
             value.as_object_mut().map(|object| object.remove("status"));
         }
-        let (mut meta, mut body) = decode(kind, &value, validation)?;
+        let parts = decode(kind, &value, validation)?;
+        self.create_decoded(kind_id, namespace, parts, now)
+    }
+
+    /// Makes a new object out of what was decoded already: without a status, if its kind [begins without
+    /// one](Kind::begins_without_status).
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    pub fn create_decoded(
+        &mut self,
+        kind_id: KindId,
+        namespace: &str,
+        (mut meta, mut body): Parts,
+        now: Timestamp,
+    ) -> Result<Arc<Object>, Refusal> {
+        let kinds = self.kinds.clone();
+        let kind = kinds.get(kind_id);
+        if kind.namespaced && namespace.is_empty() {
+            return Err(method_not_allowed());
+        }
         place(kind, namespace, &mut meta)?;
         if !meta.resource_version.as_deref().unwrap_or_default().is_empty() {
             return Err(bad_request("resourceVersion should not be set on objects to be created"));
@@ -139,25 +158,54 @@ impl Store {
         part: Part,
         validation: Validation,
     ) -> Result<Arc<Object>, Refusal> {
-        let kinds = self.kinds.clone();
-        let kind = kinds.get(id);
-        if part == Part::Status && !kind.has_status {
+        let old = self.to_update(id, key, part)?;
+        let parts = decode(self.kinds.get(id), value, validation)?;
+        self.update_old(id, &old, parts, part)
+    }
+
+    /// Replaces an object, or its status, by what was decoded already.
+    ///
+    /// # Errors
+    /// As [`Store::update`].
+    pub fn update_decoded(
+        &mut self,
+        id: KindId,
+        key: &ObjectKey,
+        parts: Parts,
+        part: Part,
+    ) -> Result<Arc<Object>, Refusal> {
+        let old = self.to_update(id, key, part)?;
+        self.update_old(id, &old, parts, part)
+    }
+
+    fn to_update(&self, id: KindId, key: &ObjectKey, part: Part) -> Result<Arc<Object>, Refusal> {
+        if part == Part::Status && !self.kinds.get(id).has_status {
             return Err(super::failure::no_such_resource());
         }
-        let old = self.get(id, key)?;
-        let (mut meta, body) = decode(kind, value, validation)?;
+        self.get(id, key)
+    }
+
+    fn update_old(
+        &mut self,
+        id: KindId,
+        old: &Arc<Object>,
+        (mut meta, body): Parts,
+        part: Part,
+    ) -> Result<Arc<Object>, Refusal> {
+        let kinds = self.kinds.clone();
+        let (kind, key) = (kinds.get(id), &old.key);
         let name = meta.name.get_or_insert_with(|| key.name.clone());
         if *name != key.name {
             let why = format!("the name of the object ({name}) does not match the name on the URL ({})", key.name);
             return Err(bad_request(&why));
         }
         place(kind, &key.namespace, &mut meta)?;
-        meta::carry_over(kind, &old, &mut meta)?;
+        meta::carry_over(kind, old, &mut meta)?;
         let (meta, body) = match part {
-            Part::Whole => whole(kind, &old, meta, body)?,
-            Part::Status => status(kind, &old, meta, body),
+            Part::Whole => whole(kind, old, meta, body)?,
+            Part::Status => status(kind, old, meta, body),
         };
-        Ok(self.replace(id, &old, meta, body))
+        Ok(self.replace(id, old, meta, body))
     }
 
     /// Writes the next version of an object, or removes it if nothing keeps it; a version that says the same is not written.
