@@ -50,12 +50,22 @@ struct Walk {
 }
 
 impl Walk {
-    /// Decodes a child one step down.
-    fn step<R>(&self, step: fmt::Arguments<'_>, decode: impl FnOnce() -> Result<R, Plain>) -> Result<R, Plain> {
+    /// Decodes an item of a list.
+    fn item<R>(&self, index: usize, decode: impl FnOnce() -> Result<R, Plain>) -> Result<R, Plain> {
         let before = self.path.borrow().len();
-        // Writing to a String does not fail.
-        let _ = fmt::Write::write_fmt(&mut *self.path.borrow_mut(), step);
-        let decoded = decode();
+        self.path.borrow_mut().extend(["[", &index.to_string(), "]"]);
+        self.child(before, decode())
+    }
+
+    /// Decodes a field of an object.
+    fn field<R>(&self, name: &str, decode: impl FnOnce() -> Result<R, Plain>) -> Result<R, Plain> {
+        let before = self.path.borrow().len();
+        self.path.borrow_mut().extend([if before == 0 { "" } else { "." }, name]);
+        self.child(before, decode())
+    }
+
+    /// Steps back from a child to a path that was `before` long.
+    fn child<R>(&self, before: usize, decoded: Result<R, Plain>) -> Result<R, Plain> {
         if decoded.is_err() {
             self.failed.borrow_mut().get_or_insert_with(|| self.path.borrow().clone());
         }
@@ -173,7 +183,7 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Plain> {
         let Some((index, value)) = self.items.next() else { return Ok(None) };
         let node = Node { value, walk: self.walk };
-        self.walk.step(format_args!("[{index}]"), || seed.deserialize(node)).map(Some)
+        self.walk.item(index, || seed.deserialize(node)).map(Some)
     }
 }
 
@@ -195,8 +205,7 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Plain> {
         let Some((key, value)) = self.next.take() else { return Err(Plain("a value before its key".into())) };
         let node = Node { value, walk: self.walk };
-        let dot = if self.walk.path.borrow().is_empty() { "" } else { "." };
-        self.walk.step(format_args!("{dot}{key}"), || seed.deserialize(node))
+        self.walk.field(key, || seed.deserialize(node))
     }
 }
 

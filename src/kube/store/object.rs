@@ -14,6 +14,9 @@ use serde_json::{Map, Value};
 
 use crate::kube::kind::ObjectKey;
 
+/// Most objects are shorter: bytes.
+const USUAL: usize = 1024;
+
 /// One version of one object.
 pub struct Object {
     /// Namespace and name.
@@ -43,18 +46,32 @@ impl Object {
 
     /// As it goes over the wire.
     pub fn json(&self) -> &Bytes {
-        self.json.get_or_init(|| match serde_json::to_vec(self) {
-            Ok(json) => json.into(),
-            Err(error) => unreachable!("a tree of JSON values is JSON: {error}"),
+        self.json.get_or_init(|| {
+            let mut json = Vec::with_capacity(USUAL);
+            if let Err(error) = serde_json::to_writer(&mut json, self) {
+                unreachable!("a tree of JSON values is JSON: {error}");
+            }
+            json.into()
         })
     }
 
     /// The whole as a value.
     pub fn to_value(&self) -> Value {
-        match serde_json::to_value(self) {
-            Ok(value) => value,
-            Err(error) => unreachable!("a tree of JSON values is JSON: {error}"),
+        self.with_metadata(self.body.clone())
+    }
+
+    /// What a status update reads: the whole but for what is neither its metadata nor its status.
+    pub(super) fn to_status_value(&self) -> Value {
+        let parts = ["apiVersion", "kind", "status"].into_iter();
+        self.with_metadata(parts.filter_map(|part| Some((part.to_owned(), self.body.get(part)?.clone()))).collect())
+    }
+
+    fn with_metadata(&self, mut body: Map<String, Value>) -> Value {
+        match serde_json::to_value(&self.meta) {
+            Ok(meta) => drop(body.insert("metadata".into(), meta)),
+            Err(error) => unreachable!("metadata is JSON: {error}"),
         }
+        Value::Object(body)
     }
 
     /// Its labels.
@@ -90,13 +107,12 @@ impl Object {
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.body.len() + 1))?;
-        let (head, tail): (Vec<_>, Vec<_>) =
-            self.body.iter().partition(|(key, _)| matches!(key.as_str(), "apiVersion" | "kind"));
-        for (key, value) in head {
+        let in_head = |key: &String| matches!(key.as_str(), "apiVersion" | "kind");
+        for (key, value) in self.body.iter().filter(|(key, _)| in_head(key)) {
             map.serialize_entry(key, value)?;
         }
         map.serialize_entry("metadata", &self.meta)?;
-        for (key, value) in tail {
+        for (key, value) in self.body.iter().filter(|(key, _)| !in_head(key)) {
             map.serialize_entry(key, value)?;
         }
         map.end()

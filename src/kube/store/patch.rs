@@ -49,12 +49,23 @@ impl Patch {
         }
     }
 
+    /// Whether it reads and changes nothing of an object but its metadata and status, whatever else there is.
+    pub(super) fn is_of_status(&self) -> bool {
+        let of_status = |field: &String| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status");
+        match self {
+            Self::Json(_) => false,
+            Self::Merge(patch) | Self::Strategic(patch) => {
+                patch.as_object().is_some_and(|fields| fields.keys().all(of_status))
+            }
+        }
+    }
+
     /// The patched object.
     ///
     /// # Errors
     /// What does not fit, in words.
-    pub fn apply(&self, object: &Value) -> Result<Value, String> {
-        let mut patched = object.clone();
+    pub fn apply(&self, object: Value) -> Result<Value, String> {
+        let mut patched = object;
         match self {
             Self::Merge(patch) => merge(&mut patched, patch),
             Self::Json(operations) => json(&mut patched, operations)?,
@@ -211,7 +222,7 @@ mod tests {
             (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
         ];
         for (object, patch, want) in rows {
-            assert_eq!(Patch::Merge(patch.clone()).apply(&object), Ok(want), "{object} {patch}");
+            assert_eq!(Patch::Merge(patch.clone()).apply(object.clone()), Ok(want), "{object} {patch}");
         }
     }
 
@@ -239,7 +250,7 @@ mod tests {
             (json!({}), json!([{"op": "tset", "path": "/a", "value": 1}]), None),
         ];
         for (object, patch, want) in rows {
-            assert_eq!(Patch::Json(patch.clone()).apply(&object).ok(), want, "{object} {patch}");
+            assert_eq!(Patch::Json(patch.clone()).apply(object.clone()).ok(), want, "{object} {patch}");
         }
     }
 }

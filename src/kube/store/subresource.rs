@@ -85,7 +85,7 @@ impl Store {
     /// As [`Store::scale`] and [`Store::patch`].
     pub fn patch_scale(&mut self, id: KindId, key: &ObjectKey, patch: &Patch) -> Result<Value, Refusal> {
         let scale = self.scale(id, key)?;
-        let patched = patch.apply(&scale).map_err(|why| failure::unprocessable(&why))?;
+        let patched = patch.apply(scale).map_err(|why| failure::unprocessable(&why))?;
         self.update_scale(id, key, &patched)
     }
 

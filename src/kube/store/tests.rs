@@ -115,6 +115,41 @@ fn generated_names_uids_and_times_are_the_servers() {
 }
 
 #[test]
+fn a_status_patch_comes_to_the_same_however_it_is_written() {
+    let running = json!({"phase": "Running"});
+    let labels = json!({"labels": {"a": "b"}});
+    let operations = json!([
+        {"op": "replace", "path": "/status/phase", "value": "Running"},
+        {"op": "add", "path": "/metadata/labels", "value": {"a": "b"}},
+    ]);
+    let patches = [
+        Patch::Json(operations),
+        Patch::Merge(json!({"metadata": labels, "status": running})),
+        Patch::Strategic(json!({"metadata": labels, "status": running})),
+        // What it says of the spec is left alone.
+        Patch::Strategic(json!({"metadata": labels, "spec": {"nodeName": "n"}, "status": running})),
+    ];
+    let patched = patches.map(|patch| {
+        let mut store = store(StoreConfig::default());
+        let pods = kind(&store, "pods");
+        make(&mut store, "pods", pod("p")).unwrap();
+        store.patch(pods, &key("p"), &patch, Part::Status, Validation::Strict).unwrap()
+    });
+    for object in &patched {
+        assert_eq!((&object.meta, &object.body), (&patched[0].meta, &patched[0].body));
+        assert_eq!(object.at("status.qosClass"), Some(&json!("BestEffort")));
+        assert_eq!(object.labels().get("a").map(String::as_str), Some("b"));
+        assert!(object.at("spec.containers").is_some() && object.at("spec.nodeName").is_none());
+    }
+    let mut store = store(StoreConfig::default());
+    let pods = kind(&store, "pods");
+    make(&mut store, "pods", pod("p")).unwrap();
+    let unknown = Patch::Strategic(json!({"status": {"fancy": 1}}));
+    let refusal = store.patch(pods, &key("p"), &unknown, Part::Status, Validation::Strict).unwrap_err();
+    assert!(refusal.message.ends_with("strict decoding error: unknown field \"status.fancy\""), "{}", refusal.message);
+}
+
+#[test]
 fn status_and_spec_are_written_apart() {
     let mut store = store(StoreConfig::default());
     let mut created = pod("p");

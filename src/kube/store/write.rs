@@ -243,7 +243,10 @@ impl Store {
             return Err(unsupported_patch(&Patch::MEDIA_TYPES[..2]));
         }
         let old = self.get(id, key)?;
-        let patched = patch.apply(&old.to_value()).map_err(|why| super::failure::unprocessable(&why))?;
+        // Of a pod, the spec is nearly all there is.
+        let status_alone = part == Part::Status && !kind.custom && patch.is_of_status();
+        let before = if status_alone { old.to_status_value() } else { old.to_value() };
+        let patched = patch.apply(before).map_err(|why| super::failure::unprocessable(&why))?;
         self.update(id, key, &patched, part, validation)
     }
 }
@@ -282,12 +285,9 @@ fn status(kind: &Kind, old: &Object, sent: Meta, mut body: Body) -> Parts {
         meta.labels = sent.labels;
         meta.annotations = sent.annotations;
     }
-    let mut next = old.body.clone();
-    match body.remove("status") {
-        Some(status) => drop(next.insert("status".into(), status)),
-        None => drop(next.remove("status")),
-    }
-    (meta, next)
+    let kept = old.body.iter().filter(|(field, _)| *field != "status");
+    let kept = kept.map(|(field, value)| (field.clone(), value.clone()));
+    (meta, kept.chain(body.remove_entry("status")).collect())
 }
 
 /// Decodes what a client sent.
