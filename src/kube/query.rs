@@ -32,6 +32,10 @@ pub fn pairs(query: &str) -> Vec<(String, String)> {
 /// Without `%xx` and `+`.
 pub fn unescape(text: &str) -> String {
     let bytes = text.as_bytes();
+    // Nearly every step of every path is such a text.
+    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return text.to_owned();
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {

@@ -8,7 +8,8 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST};
-use http::{Method, Request, Response, StatusCode};
+use http::uri::InvalidUri;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -36,13 +37,15 @@ pub(super) struct Call {
 
 impl Call {
     fn request(&self, host: &str) -> Result<Request<Full<Bytes>>, ApiError> {
-        let builder = Request::builder()
-            .method(self.method.clone())
-            .uri(&self.target)
-            .header(HOST, host)
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, self.media_type);
-        builder.body(Full::new(self.body.clone())).map_err(|error| ApiError::Malformed(error.to_string()))
+        let malformed = |error: &dyn std::fmt::Display| ApiError::Malformed(error.to_string());
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.parse().map_err(|error: InvalidUri| malformed(&error))?;
+        let headers = request.headers_mut();
+        headers.insert(HOST, HeaderValue::from_str(host).map_err(|error| malformed(&error))?);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
+        Ok(request)
     }
 }
 

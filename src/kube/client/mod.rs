@@ -9,6 +9,7 @@ mod http;
 mod informer;
 mod lease;
 mod memo;
+mod path;
 mod queue;
 mod recorder;
 mod watch;
@@ -26,6 +27,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use self::http::{Call, Http};
+use self::path::{collection, object_path};
 use super::kind::{ApiObject, ObjectKey, own};
 use super::query;
 use crate::rt::time::Duration;
@@ -342,15 +344,6 @@ fn write<K: ApiObject>(object: &K) -> Result<Bytes, ApiError> {
 
 fn encode(value: &impl Serialize) -> Result<Bytes, ApiError> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|error| malformed(&error))
-}
-
-fn collection<K: ApiObject>(namespace: &str) -> String {
-    K::url_path(&(), Some(namespace).filter(|namespace| !namespace.is_empty()))
-}
-
-fn object_path<K: ApiObject>(namespace: &str, name: &str, subresource: &str) -> String {
-    let slash = if subresource.is_empty() { "" } else { "/" };
-    format!("{}/{name}{slash}{subresource}", collection::<K>(namespace))
 }
 
 fn selectors(query: &mut String, labels: Option<&str>, fields: Option<&str>) {
