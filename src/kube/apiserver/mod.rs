@@ -103,6 +103,11 @@ impl ApiServer {
         Arc::new(Self { config, state: Mutex::new(state) })
     }
 
+    /// Looks at the objects directly.
+    pub fn look<R>(&self, f: impl FnOnce(&Store) -> R) -> R {
+        f(&lock(&self.state).store)
+    }
+
     /// Looks at or changes the objects directly, as somebody with access to etcd could; watches are told.
     pub fn with_store<R>(&self, f: impl FnOnce(&mut Store) -> R) -> R {
         let mut state = lock(&self.state);

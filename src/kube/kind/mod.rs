@@ -298,6 +298,10 @@ impl Kinds {
 
     /// By what a user types: `pod`, `pods`, `po`, `statefulsets.apps`, in any case of letters.
     pub fn by_word(&self, word: &str) -> Option<KindId> {
+        // No name is taken twice, and programs use this one.
+        if let Some(kind) = self.find(|entry| entry.plural == word) {
+            return Some(kind);
+        }
         let word = word.to_ascii_lowercase();
         let (name, group) = word.split_once('.').map_or((word.as_str(), None), |(name, group)| (name, Some(group)));
         self.find(|entry| {

@@ -126,6 +126,11 @@ impl Store {
         self.tables[kind.0].objects.get(key)
     }
 
+    /// One object, if it is there, by the word for its kind.
+    pub fn find_word(&self, word: &str, namespace: &str, name: &str) -> Option<&Arc<Object>> {
+        self.find(self.kinds.by_word(word)?, &ObjectKey::new(namespace, name))
+    }
+
     /// The objects that a selection is about, by namespace and name.
     pub fn list<'s>(&'s self, kind: KindId, selection: &'s Selection) -> impl Iterator<Item = &'s Arc<Object>> {
         let first = ObjectKey::new(selection.namespace.clone(), "");

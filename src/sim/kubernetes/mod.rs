@@ -34,7 +34,7 @@ use crate::kube::csi::mount::MountError;
 use crate::kube::fluid;
 use crate::kube::fluid::operation::OperationConfig;
 use crate::kube::fluid::runtime::RuntimeConfig;
-use crate::kube::kind::{Kinds, ObjectKey};
+use crate::kube::kind::Kinds;
 use crate::kube::kubelet::config::KubeletConfig;
 use crate::kube::store::{DeleteOptions, Object, Selection};
 use crate::kube::volume::cloud::{CloudTimes, MemoryCloud};
@@ -349,15 +349,12 @@ impl Kubernetes {
 
     /// An object as the API server has it.
     pub fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        self.server.with_store(|store| {
-            let kind = store.kinds().by_word(kind)?;
-            store.find(kind, &ObjectKey::new(namespace, name)).cloned()
-        })
+        self.server.look(|store| store.find_word(kind, namespace, name).cloned())
     }
 
     /// All objects of a kind.
     pub fn objects(&self, kind: &str) -> Vec<Arc<Object>> {
-        self.server.with_store(|store| {
+        self.server.look(|store| {
             let Some(kind) = store.kinds().by_word(kind) else { return Vec::new() };
             store.list(kind, &Selection::default()).cloned().collect()
         })
@@ -375,6 +372,11 @@ impl Kubernetes {
         let taints = node.at("spec.taints").and_then(serde_json::Value::as_array);
         let out = taints.into_iter().flatten().any(|taint| taint["key"] == "node.kubernetes.io/out-of-service");
         out || !node.is_true("Ready")
+    }
+
+    /// Whether any volume is shown now.
+    pub fn shows_volumes(&self) -> bool {
+        !self.shown.is_empty()
     }
 
     /// Volumes as they are shown now: node and handle.

@@ -131,6 +131,11 @@ impl Machine {
         lock(&self.state).table.clone()
     }
 
+    /// Looks at the mount table.
+    pub fn look_at_table<R>(&self, look: impl FnOnce(&MountTable) -> R) -> R {
+        look(&lock(&self.state).table)
+    }
+
     /// Told by the harness: notes which containers have ended. Gives how many had.
     pub fn settle(&self, now: SimTime, running: impl Fn(ProcessId) -> bool) -> usize {
         let mut state = lock(&self.state);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
-use serde::de::DeserializeOwned;
 
 use crate::base::SimTime;
-use crate::kube::kind::ObjectKey;
+use crate::kube::client::decoded;
+use crate::kube::kind::{ApiObject, ObjectKey};
 use crate::kube::store::{Change, Object, Selection, Store};
 use crate::oracle::cluster::Placement;
 use crate::sim::kubernetes::Kubernetes;
@@ -25,14 +25,14 @@ impl<T> Default for Typed<T> {
     }
 }
 
-impl<T: DeserializeOwned> Typed<T> {
+impl<T: ApiObject> Typed<T> {
     /// All that there are now, by namespace and name.
     fn all(&mut self, store: &Store, word: &str) -> Vec<Arc<T>> {
         let Some(kind) = store.kinds().by_word(word) else { return Vec::new() };
         let mut known = std::mem::take(&mut self.0);
         for object in store.list(kind, &Selection::default()) {
             let same = known.remove(&object.key).filter(|(version, _)| *version == object.version);
-            if let Some(one) = same.or_else(|| Some((object.version, Arc::new(typed(object)?)))) {
+            if let Some(one) = same.or_else(|| Some((object.version, typed(object)?))) {
                 self.0.insert(object.key.clone(), one);
             }
         }
@@ -60,8 +60,8 @@ pub(super) struct Bindings {
     settled: SimTime,
 }
 
-fn typed<T: DeserializeOwned>(object: &Object) -> Option<T> {
-    serde_json::from_value(object.to_value()).ok()
+fn typed<T: ApiObject>(object: &Object) -> Option<Arc<T>> {
+    decoded(object.json()).ok()
 }
 
 fn node_of(object: &Object) -> Option<&str> {
@@ -71,7 +71,7 @@ fn node_of(object: &Object) -> Option<&str> {
 impl Bindings {
     /// Notes the pods that got a node since the last look.
     pub fn look(&mut self, kubernetes: &Kubernetes, now: SimTime) {
-        kubernetes.server.with_store(|store| {
+        kubernetes.server.look(|store| {
             self.look_at_nodes(store, now);
             let Some(pods) = store.kinds().by_word("pods") else { return };
             let since = std::mem::replace(&mut self.pods, store.revision());

@@ -23,10 +23,11 @@ pub(super) struct DiskUses {
 impl DiskUses {
     /// Looks at every mount of a volume.
     pub fn look(&mut self, lab: &Lab, kubernetes: &Kubernetes, now: SimTime) {
-        let shown = kubernetes.shown();
-        if shown.is_empty() && self.open.is_empty() {
+        // Looked at after every slice of time, and most caches have no volumes.
+        if !kubernetes.shows_volumes() && self.open.is_empty() {
             return;
         }
+        let shown = kubernetes.shown();
         let (goes_on, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut self.open)
             .into_iter()
             .partition(|open| shown.iter().any(|(node, handle)| open.on.node == *node && open.on.disk == *handle));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::base::SimTime;
 use crate::oracle::LogDigest;
 use crate::oracle::cluster::JournalSeen;
-use crate::sim::cluster::Cluster;
+use crate::sim::cluster::{Cluster, Member};
 use crate::sim::scenario::Scenario;
 use crate::sim::scenario::target::Role;
 use crate::sim::watch::digest;
@@ -35,44 +35,52 @@ pub(super) struct Journals {
 impl Journals {
     /// Looks at every master.
     pub fn look(&mut self, cluster: &Cluster, scenario: &Scenario, now: SimTime) {
-        let meta = scenario.runtime.metadata();
         for index in cluster.of(Role::Master) {
             let member = &cluster.members[index];
-            let Some(facts) = cluster.facts(index).filter(|facts| facts.role != Raft::Down) else { continue };
-            let kept = facts.committed.map_or(0, |id| id.index).min(facts.last_log.unwrap_or(0));
-            let brief = Brief {
-                incarnation: member.incarnation,
-                term: facts.term,
-                last_log: facts.last_log,
-                kept,
-                serving: facts.serving.is_some(),
-                outdated: facts.outdated,
-                cluster: facts.cluster,
-            };
-            if self.last.insert(index, brief) == Some(brief) {
-                continue;
+            if member.running() {
+                member.observer.look(|facts| self.look_at(index, member, facts, scenario, now));
             }
-            let home = match member.volumes.first() {
-                Some(volume) => volume.clone(),
-                None => format!("{} {}", member.plan.name, member.pod.as_deref().unwrap_or_default()),
-            };
-            let log = if brief.serving { self.news(index, member.incarnation, &facts) } else { Vec::new() };
-            self.seen.push(JournalSeen {
-                at: now,
-                home,
-                member: member.plan.name.clone(),
-                group: format!("{}/{}", meta.namespace, meta.name),
-                cluster: facts.cluster.map(|name| format!("{name:016x}")).unwrap_or_default(),
-                term: facts.term,
-                last: facts.last_log.unwrap_or(0),
-                kept,
-                serving: brief.serving,
-                noticed: facts.outdated.then(|| "it refuses to serve".into()),
-                volatile: member.volumes.is_empty(),
-                state: facts.tail.back().map(|applied| (applied.id.index, applied.state_hash)),
-                log,
-            });
         }
+    }
+
+    fn look_at(&mut self, index: usize, member: &Member, facts: &MasterFacts, scenario: &Scenario, now: SimTime) {
+        if facts.role == Raft::Down {
+            return;
+        }
+        let kept = facts.committed.map_or(0, |id| id.index).min(facts.last_log.unwrap_or(0));
+        let brief = Brief {
+            incarnation: member.incarnation,
+            term: facts.term,
+            last_log: facts.last_log,
+            kept,
+            serving: facts.serving.is_some(),
+            outdated: facts.outdated,
+            cluster: facts.cluster,
+        };
+        if self.last.insert(index, brief) == Some(brief) {
+            return;
+        }
+        let meta = scenario.runtime.metadata();
+        let home = match member.volumes.first() {
+            Some(volume) => volume.clone(),
+            None => [&member.plan.name, " ", member.pod.as_deref().unwrap_or_default()].concat(),
+        };
+        let log = if brief.serving { self.news(index, member.incarnation, facts) } else { Vec::new() };
+        self.seen.push(JournalSeen {
+            at: now,
+            home,
+            member: member.plan.name.clone(),
+            group: [&meta.namespace, "/", &meta.name].concat(),
+            cluster: facts.cluster.map(|name| format!("{name:016x}")).unwrap_or_default(),
+            term: facts.term,
+            last: facts.last_log.unwrap_or(0),
+            kept,
+            serving: brief.serving,
+            noticed: facts.outdated.then(|| "it refuses to serve".into()),
+            volatile: member.volumes.is_empty(),
+            state: facts.tail.back().map(|applied| (applied.id.index, applied.state_hash)),
+            log,
+        });
     }
 
     /// Entries that a serving master applied since the last look, without a gap: it may have taken over a snapshot.

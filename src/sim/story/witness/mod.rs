@@ -6,7 +6,7 @@
 //! | processes of containers | S11 | `processes` |
 //! | disks mounted and written | S11 | `disks` |
 //! | bindings | S11 | `bindings` |
-//! | rows beside the truth | S12 | `rows` |
+//! | rows beside the truth | S12 | `rows`, `sets` |
 //! | secrets in places that should not hold them | S13 | `secrets` |
 //! | homes of metadata | S6 | `journals` |
 //! | what all comes to after the heal | L3 | `aims` |
@@ -23,6 +23,7 @@ mod processes;
 mod resources;
 mod rows;
 mod secrets;
+mod sets;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use super::Story;
 use crate::base::SimTime;
+use crate::kube::store::Store;
 use crate::oracle::ClusterRecord;
 use crate::oracle::cluster::SecretSearch;
 use crate::sim::scenario::Scenario;
@@ -84,7 +86,7 @@ impl Story<'_> {
         let now = self.lab.now();
         let witness = &mut self.witness;
         witness.disks.look(&self.lab, kubernetes, now);
-        let seen = (kubernetes.server.with_store(|store| store.decisive_revision()), self.cluster.changes());
+        let seen = (kubernetes.server.look(Store::decisive_revision), self.cluster.changes());
         let changed = std::mem::replace(&mut witness.seen, seen) != seen;
         let due = witness.looked.is_none_or(|at| now.since(at) >= EVERY);
         if changed {

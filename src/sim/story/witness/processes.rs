@@ -17,7 +17,7 @@ pub(super) struct Gone {
 impl Gone {
     /// Notes the pods whose objects are gone since the last look.
     pub fn look(&mut self, kubernetes: &Kubernetes, now: SimTime) {
-        kubernetes.server.with_store(|store| {
+        kubernetes.server.look(|store| {
             let Some(pods) = store.kinds().by_word("pods") else { return };
             // A history that was compacted meanwhile has nothing newer than what was seen.
             let Ok(events) = store.events_after(pods, self.version) else { return };

@@ -32,7 +32,7 @@ fn count(kubernetes: &Kubernetes) -> Counts {
         counts.insert(format!("containers on {name}"), running as u64);
     }
     counts.insert("volumes in use".into(), kubernetes.shown().len() as u64);
-    kubernetes.server.with_store(|store| {
+    kubernetes.server.look(|store| {
         for (id, kind) in store.kinds().iter().filter(|(_, kind)| !PASSING.contains(&kind.kind.as_ref())) {
             let objects = store.list(id, &Selection::default()).count();
             counts.insert(format!("objects of kind {}", kind.kind), objects as u64);
@@ -50,10 +50,12 @@ impl Resources {
     /// Follows what can heap up.
     pub fn look(&mut self, kubernetes: &Kubernetes) {
         for node in &kubernetes.nodes {
-            let table = node.machine.table();
-            let depth = table.depths().into_values().max().unwrap_or(0) as u64;
-            let most = self.stacks.entry(node.machine.id.node.clone()).or_default();
-            *most = depth.max(*most);
+            let depths = node.machine.look_at_table(|table| table.depths().into_values().max());
+            let (depth, name) = (depths.unwrap_or(0) as u64, &node.machine.id.node);
+            match self.stacks.get_mut(name) {
+                Some(most) => *most = depth.max(*most),
+                None => drop(self.stacks.insert(name.clone(), depth)),
+            }
         }
     }
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
+use super::sets::{Sets, Stored};
 use crate::base::SimTime;
 use crate::kube::controllers::node_lifecycle::NodeLifecycleConfig;
 use crate::kube::fluid::api::{DatasetStatus, RuntimeStatus};
 use crate::kube::fluid::flavor::Flavor;
 use crate::kube::fluid::install::runtime_controller;
 use crate::kube::store::Object;
-use crate::oracle::cluster::{CacheTruth, LostWorkers, RowSeen, SetTruth};
+use crate::oracle::cluster::{CacheTruth, LostWorkers, RowSeen};
 use crate::sim::cluster::{Cluster, cached_bytes};
 use crate::sim::kubernetes::{Kubernetes, Node, Part};
 use crate::sim::scenario::Scenario;
@@ -28,6 +28,7 @@ const EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Rows {
     all: Vec<RowSeen>,
     looked: Option<SimTime>,
+    stored: Stored,
     /// As they were at the last look.
     sets: Option<Sets>,
     workers: Workers,
@@ -36,14 +37,6 @@ pub(super) struct Rows {
     bound: bool,
     /// How often it was unbound since.
     unbound: u32,
-}
-
-/// The sets of a cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sets {
-    masters: Option<SetTruth>,
-    workers: Option<SetTruth>,
-    fuses: SetTruth,
 }
 
 /// When each worker ran last and what it had, by its node, which has one of a dataset at most.
@@ -92,7 +85,7 @@ impl Rows {
     /// Reads the rows and reckons the truth.
     pub fn look(&mut self, lab: &Lab, cluster: &Cluster, scenario: &Scenario, now: SimTime) {
         let (Some(kubernetes), Some(spec)) = (&cluster.kubernetes, &scenario.spec.kubernetes) else { return };
-        let sets = sets(kubernetes, scenario);
+        let sets = self.stored.sets(kubernetes, scenario);
         if !self.is_due(sets, now) {
             return;
         }
@@ -183,25 +176,6 @@ fn unwritten(kubernetes: &Kubernetes, flavor: Flavor) -> Option<String> {
     kubernetes.running(own, |_| true).is_none().then(|| format!("no {controller} runs"))
 }
 
-fn sets(kubernetes: &Kubernetes, scenario: &Scenario) -> Sets {
-    let meta = scenario.runtime.metadata();
-    let flavor = scenario.runtime.flavor();
-    let set = |name: String, part: fn(&Part) -> bool| {
-        let field = |set: &Object, path: &str| set.at(path).and_then(Value::as_u64).unwrap_or(0) as u32;
-        let stateful = kubernetes.object("statefulsets", &meta.namespace, &name);
-        let daemon = || kubernetes.object("daemonsets", &meta.namespace, &name);
-        let desired = match stateful {
-            Some(set) => field(&set, "spec.replicas"),
-            None => field(&*daemon()?, "status.desiredNumberScheduled"),
-        };
-        Some(SetTruth { desired, there: pods(kubernetes, &name), ready: running(kubernetes, &name, part) })
-    };
-    let masters = set(flavor.master(&meta.name), |part| matches!(part, Part::Master(_)));
-    let workers = set(flavor.worker(&meta.name), |part| matches!(part, Part::Worker(_)));
-    let fuses = SetTruth { ready: fuses(kubernetes, &flavor.fuse(&meta.name)), ..SetTruth::default() };
-    Sets { masters, workers, fuses }
-}
-
 /// Bytes of blocks of the workers that run, by node. A worker that was scaled out is none of the scenario's members.
 fn stores(lab: &Lab, kubernetes: &Kubernetes, set: &str) -> BTreeMap<String, u64> {
     let of_set = |pod: &str| pod.rsplit_once('-').is_some_and(|(own, _)| own == set);
@@ -214,39 +188,6 @@ fn stores(lab: &Lab, kubernetes: &Kubernetes, set: &str) -> BTreeMap<String, u64
     kubernetes.nodes.iter().filter_map(bytes).collect()
 }
 
-fn pods(kubernetes: &Kubernetes, set: &str) -> u32 {
-    kubernetes.server.with_store(|store| {
-        let Some(kind) = store.kinds().by_word("pods") else { return 0 };
-        let of_set = |name: &str| name.rsplit_once('-').is_some_and(|(own, _)| own == set);
-        store.list(kind, &Default::default()).filter(|pod| of_set(&pod.key.name)).count() as u32
-    })
-}
-
-fn running(kubernetes: &Kubernetes, set: &str, part: fn(&Part) -> bool) -> u32 {
-    kubernetes.nodes.iter().map(|node| running_on(node, set, part)).sum()
-}
-
-fn running_on(node: &Node, set: &str, part: fn(&Part) -> bool) -> u32 {
-    let of_set = |pod: &str| pod.rsplit_once('-').is_some_and(|(own, _)| own == set);
-    node.machine.containers(|all| {
-        all.iter().filter(|c| c.runs() && c.process.is_some() && part(&c.part) && of_set(&c.spec.pod.name)).count()
-            as u32
-    })
-}
-
-/// Fuse pods as a DaemonSet counts them: one that runs on where a taint keeps new ones away is misscheduled, and no more
-/// counted as ready.
-fn fuses(kubernetes: &Kubernetes, set: &str) -> u32 {
-    let chosen = |node: &&Node| {
-        let node = kubernetes.object("nodes", "", &node.machine.id.node);
-        let taints = node.as_ref().and_then(|node| node.at("spec.taints")).and_then(Value::as_array);
-        // What the control plane puts on a node that is not well is tolerated by every DaemonSet.
-        let own = |taint: &Value| taint["key"].as_str().is_some_and(|key| !key.starts_with("node.kubernetes.io/"));
-        !taints.into_iter().flatten().any(|taint| own(taint) && taint["effect"] != "PreferNoSchedule")
-    };
-    kubernetes.nodes.iter().filter(chosen).map(|node| running_on(node, set, |part| matches!(part, Part::Fuse))).sum()
-}
-
 /// Bytes and number of the under-stores' files below the dataset's mounts.
 fn below(cluster: &Cluster, scenario: &Scenario) -> (u64, u64) {
     let of = |mount: &crate::kube::fluid::api::Mount| cluster.programs().bytes_below(&mount.mount_point);
@@ -256,6 +197,7 @@ fn below(cluster: &Cluster, scenario: &Scenario) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::cluster::SetTruth;
 
     fn at(ms: u64) -> SimTime {
         SimTime::from_millis(ms)

@@ -29,7 +29,7 @@ impl Story<'_> {
             });
             searches.push(logs);
         }
-        kubernetes.server.with_store(|store| {
+        kubernetes.server.look(|store| {
             for (id, kind) in store.kinds().iter().filter(|(_, kind)| kind.kind != "Secret") {
                 let mut answers = needles.search(&format!("objects of kind {}", kind.kind), "");
                 for object in store.list(id, &Selection::default()) {
