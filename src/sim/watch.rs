@@ -27,6 +27,8 @@ pub struct Watch {
     /// Term of the leader that the last fault on a leader hit.
     hit: Option<u64>,
     roles: Vec<HostState>,
+    /// The cluster's changes at which all of them were compared with nobody cut off.
+    compared: Option<u64>,
     afresh: bool,
 }
 
@@ -103,16 +105,25 @@ impl Watch {
         });
     }
 
-    /// The members' roles, if they changed since the last call.
-    pub fn changed_roles(&mut self, cluster: &Cluster, cut_off: impl Fn(usize) -> bool) -> Option<&[HostState]> {
+    /// The members' roles, if they changed since the last call. `cut_off` tells who is, if anybody is.
+    pub fn changed_roles(
+        &mut self,
+        cluster: &Cluster,
+        cut_off: Option<impl Fn(usize) -> bool>,
+    ) -> Option<&[HostState]> {
         // Asked for after every slice of time and seldom true: nothing is allocated to find that out.
         let masters = cluster.of(target::Role::Master);
-        let differs = |(i, known): (usize, &HostState)| {
-            // Of the others nothing changes but the process.
-            known.process != cluster.members[i].process_state(cut_off(i))
-                || masters.contains(&i) && (known.role, known.term) != (cluster.role_word(i), term_of(cluster, i))
-        };
-        if self.roles.len() == cluster.members.len() && !self.roles.iter().enumerate().any(differs) {
+        let lives = cut_off.is_none().then(|| cluster.changes());
+        let cut_off = |i: usize| cut_off.as_ref().is_some_and(|cut_off| cut_off(i));
+        // Of the others nothing changes but the process, and of that every change is counted.
+        let still = lives.is_some() && std::mem::replace(&mut self.compared, lives) == lives;
+        let is_alive = |i: usize, known: &HostState| known.process == cluster.members[i].process_state(cut_off(i));
+        let is_master =
+            |i: usize, known: &HostState| (known.role, known.term) == (cluster.role_word(i), term_of(cluster, i));
+        let same = self.roles.len() == cluster.members.len()
+            && (still || self.roles.iter().enumerate().all(|(i, known)| is_alive(i, known)))
+            && masters.into_iter().all(|i| is_master(i, &self.roles[i]));
+        if same {
             return None;
         }
         let state = |i: usize| {

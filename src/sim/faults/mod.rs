@@ -82,6 +82,11 @@ impl Faults {
         self.cuts.get(&member).is_some_and(|cuts| *cuts > 0)
     }
 
+    /// Whether any member was ever cut off.
+    pub fn cut_anyone(&self) -> bool {
+        !self.cuts.is_empty()
+    }
+
     /// Whether all links are open and nothing is left to be taken back: everybody talks, and no disk refuses.
     pub fn none(&self) -> bool {
         self.closed.is_empty() && self.all.iter().all(|active| active.undo.is_empty())

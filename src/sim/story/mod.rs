@@ -248,7 +248,8 @@ impl<'a> Story<'a> {
         for failover in self.watch.note_service(self.workload.recorder().last_ack()) {
             self.progress.on_failover(now, &failover);
         }
-        if let Some(roles) = self.watch.changed_roles(&self.cluster, |index| self.faults.cut_off(index)) {
+        let cut_off = self.faults.cut_anyone().then_some(|index| self.faults.cut_off(index));
+        if let Some(roles) = self.watch.changed_roles(&self.cluster, cut_off) {
             self.progress.on_roles(now, roles);
         }
         if now.since(self.told) >= Duration::from_secs(1) {
