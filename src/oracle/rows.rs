@@ -91,6 +91,10 @@ fn truths<'a>(seen: &[&'a RowSeen], row: &RowSeen, cell: &Cell) -> Vec<&'a str> 
 }
 
 fn is_true(seen: &[&RowSeen], row: &RowSeen, cell: &Cell) -> bool {
+    // Its own row is one of them, and nearly always right.
+    if cell.truth.contains(&cell.shown) {
+        return true;
+    }
     let truths = truths(seen, row, cell);
     if truths.contains(&cell.shown.as_str()) {
         return true;
