@@ -11,9 +11,9 @@ const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 pub fn hash<T: Serialize>(value: &T, collisions: i32) -> String {
     // A value without a JSON form cannot come from the API; it would share the hash of nothing.
     let text = serde_json::to_vec(value).unwrap_or_default();
-    let mut state = 0x811c_9dc5_u32;
-    for byte in text.into_iter().chain(collisions.to_le_bytes().into_iter().take(if collisions == 0 { 0 } else { 4 })) {
-        state = (state ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    }
+    let step = |state: u32, byte: &u8| (state ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    let collisions = collisions.to_le_bytes();
+    let collisions = if collisions == [0; 4] { &[] } else { &collisions[..] };
+    let state = collisions.iter().fold(text.iter().fold(0x811c_9dc5_u32, step), step);
     state.to_string().bytes().map(|digit| char::from(LETTERS[usize::from(digit) % LETTERS.len()])).collect()
 }

@@ -113,12 +113,10 @@ pub fn status(
 
 /// Whether two statuses tell the same, heartbeats aside.
 pub fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
-    let still = |status: &NodeStatus| {
-        let mut status = status.clone();
-        status.conditions.iter_mut().flatten().for_each(|c| c.last_heartbeat_time = None);
-        status
-    };
-    still(a) == still(b)
+    let mut a = a.clone();
+    let (own, other) = (a.conditions.iter_mut().flatten(), b.conditions.iter().flatten());
+    own.zip(other).for_each(|(own, other)| own.last_heartbeat_time.clone_from(&other.last_heartbeat_time));
+    a == *b
 }
 
 /// What the node's tasks share.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
 
@@ -57,10 +57,19 @@ pub struct Plan {
 
 /// Whether a node should get a pod, and whether one that runs there may stay: `NodeShouldRunDaemonPod`.
 pub fn should_run(set: &DaemonSet, node: &Node) -> (bool, bool) {
+    suits(&pod_spec(set), node)
+}
+
+/// The spec of a set's pods, before a node is chosen.
+fn pod_spec(set: &DaemonSet) -> PodSpec {
     let mut spec = set.spec.template.spec.clone().unwrap_or_default();
     tolerate(&mut spec);
+    spec
+}
+
+fn suits(spec: &PodSpec, node: &Node) -> (bool, bool) {
     let here = spec.node_name.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == name(&node.metadata));
-    if !here || !pod_selects_node(&spec, node) {
+    if !here || !pod_selects_node(spec, node) {
         return (false, false);
     }
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
@@ -77,11 +86,12 @@ pub fn plan(view: &View<'_>) -> Plan {
     for pods in by_node.values_mut() {
         pods.sort_by_key(|pod| (moment(pod.metadata.creation_timestamp.as_ref()), name(&pod.metadata)));
     }
+    let spec = pod_spec(view.set);
     let verdicts: Vec<(&str, bool, bool)> = view
         .nodes
         .iter()
         .map(|node| {
-            let (run, stay) = should_run(view.set, node);
+            let (run, stay) = suits(&spec, node);
             (name(&node.metadata), run, stay)
         })
         .collect();
