@@ -1,10 +1,10 @@
 //! Simulated seconds a CPU second of a whole run: 3 masters, 3 workers, clients that each change the namespace once a
 //! second, Raft heartbeats of 200 ms, worker heartbeats of 1 s; everything on: trace hash, observations, oracles.
 //!
-//! `3`, `10`, `30`, `100` are clients. The throughput's elements are simulated seconds. `write` is a `mkdir`, one time in ten
-//! an `rmdir`, refused or not: an entry of the journal each; `file` is a file of 1 KiB created, written through a worker,
-//! committed and completed, or removed; `kubernetes` is `write` on a cluster that Fluid formed on Kubernetes, and `whole` the
-//! same run without, both from boot to verdict.
+//! `3`, `10`, `30`, `100` are clients. The throughput's elements are simulated seconds. `write` is a `mkdir`, an entry of the
+//! journal, refused or not; one time in ten a removal, which looks first what there is; `file` is a file of 1 KiB created,
+//! written through a worker, committed and completed, or removed; `kubernetes` is `write` on a cluster that Fluid formed on
+//! Kubernetes, and `whole` the same run without, both from boot to verdict.
 //! Time is CPU time of the thread that runs the world, so that other work on the machine does not count.
 //! Before the timings, the growth of resident memory from 10 to 100 clients is printed, a host each.
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use stormglass::sim::scenario::{Scenario, load};
 
-/// Changes of the namespace, refused or not: an entry of the journal each.
+/// Changes of the namespace: a `mkdir` is an entry of the journal, refused or not; a removal looks first what there is.
 pub const WRITE: &str = "{mkdir: 9, create: 0, rename: 0, delete: 1, list: 0, stat: 0, read: 0}";
 
 /// The cluster with so many clients, each doing one operation of `mix` a second for `seconds` simulated seconds.
