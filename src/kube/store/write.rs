@@ -56,9 +56,7 @@ impl Store {
     ) -> Result<Arc<Object>, Refusal> {
         let kinds = self.kinds.clone();
         let kind = kinds.get(kind_id);
-        if kind.namespaced && namespace.is_empty() {
-            return Err(method_not_allowed());
-        }
+        made_in(kind, namespace)?;
         if kind.begins_without_status() {
             value.as_object_mut().map(|object| object.remove("status"));
         }
@@ -80,9 +78,7 @@ impl Store {
     ) -> Result<Arc<Object>, Refusal> {
         let kinds = self.kinds.clone();
         let kind = kinds.get(kind_id);
-        if kind.namespaced && namespace.is_empty() {
-            return Err(method_not_allowed());
-        }
+        made_in(kind, namespace)?;
         place(kind, namespace, &mut meta)?;
         if !meta.resource_version.as_deref().unwrap_or_default().is_empty() {
             return Err(bad_request("resourceVersion should not be set on objects to be created"));
@@ -288,6 +284,11 @@ fn status(kind: &Kind, old: &Object, sent: Meta, mut body: Body) -> Parts {
     let kept = old.body.iter().filter(|(field, _)| *field != "status");
     let kept = kept.map(|(field, value)| (field.clone(), value.clone()));
     (meta, kept.chain(body.remove_entry("status")).collect())
+}
+
+/// Objects of namespaces are made in one.
+fn made_in(kind: &Kind, namespace: &str) -> Result<(), Refusal> {
+    if kind.namespaced && namespace.is_empty() { Err(method_not_allowed()) } else { Ok(()) }
 }
 
 /// Decodes what a client sent.
