@@ -211,12 +211,14 @@ impl<T> Receiver<T> {
     }
 
     fn known(&mut self) -> Option<Result<(), RecvError>> {
+        // Before the version: what a sender sent counts before its end does.
+        let over = self.shared.senders.load(SeqCst) == 0;
         let version = self.shared.version.load(SeqCst);
         if version != self.seen {
             self.seen = version;
             return Some(Ok(()));
         }
-        (self.shared.senders.load(SeqCst) == 0).then_some(Err(RecvError))
+        over.then_some(Err(RecvError))
     }
 
     /// Waits until `condition` holds for the value.
