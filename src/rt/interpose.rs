@@ -10,8 +10,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 use super::alloc;
 use super::backend::{simulated, with_engine};
@@ -40,15 +43,28 @@ pub fn end() -> (u64, u64) {
 
 /// Runs `future` without counting its calls of `clock_gettime`: for a library that asks although nobody reads the answer,
 /// and that cannot be told to stop. The answer is the world's all the same.
-pub async fn clock_unread<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
+pub fn clock_unread<F: Future>(future: F) -> ClockUnread<F> {
+    ClockUnread { future }
+}
+
+pin_project! {
+    /// See [`clock_unread`].
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct ClockUnread<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for ClockUnread<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let before = UNREAD.replace(true);
-        let polled = future.as_mut().poll(cx);
+        let polled = self.project().future.poll(cx);
         UNREAD.set(before);
         polled
-    })
-    .await
+    }
 }
 
 /// Fills `buf` from the run's stream; false if this thread runs no task. The harness between two steps of the world may

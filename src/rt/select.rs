@@ -2,9 +2,11 @@
 //!
 //! Biased on purpose: a fair choice would need chance, and which future is ready first is for the engine to decide.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 /// One of two outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +17,31 @@ pub enum Either<A, B> {
     Right(B),
 }
 
+pin_project! {
+    /// Waits for the first of two; see [`select2`]. Not an `async fn`, which would keep room for both twice.
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Select2<A, B> {
+        // In the order in which they are dropped.
+        #[pin]
+        b: B,
+        #[pin]
+        a: A,
+    }
+}
+
 /// The output of whichever is ready first; the other is dropped.
-pub async fn select2<A: Future, B: Future>(a: A, b: B) -> Either<A::Output, B::Output> {
-    let (mut a, mut b) = (pin!(a), pin!(b));
-    poll_fn(|cx| {
-        if let Poll::Ready(out) = a.as_mut().poll(cx) {
+pub fn select2<A: Future, B: Future>(a: A, b: B) -> Select2<A, B> {
+    Select2 { b, a }
+}
+
+impl<A: Future, B: Future> Future for Select2<A, B> {
+    type Output = Either<A::Output, B::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(out) = this.a.poll(cx) {
             return Poll::Ready(Either::Left(out));
         }
-        b.as_mut().poll(cx).map(Either::Right)
-    })
-    .await
+        this.b.poll(cx).map(Either::Right)
+    }
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
 
-use super::backend::with_engine;
+use super::backend::{BoxFuture, with_engine};
 pub use super::time::yield_now;
 use super::wait::note;
 use crate::base::{TaskId, lock};
@@ -129,11 +129,11 @@ where
     let slot = Slot { output: None, finished: false, joiner: None };
     let state = Arc::new(State { slot: Mutex::new(slot) });
     let finish = FinishOnDrop(state.clone());
-    let body = async move {
-        let output = AssertUnwindSafe(future).catch_unwind().await;
+    // No `async` block: it would keep room for the future twice, where it is captured and where it runs.
+    let body: BoxFuture = Box::pin(AssertUnwindSafe(future).catch_unwind().map(move |output| {
         finish.0.finish(output.map_err(|panic| JoinError::Panicked(report_panic(&*panic))));
-    };
-    let task = with_engine(|e| e.spawn(name, Box::pin(body))).flatten();
+    }));
+    let task = with_engine(|e| e.spawn(name, body)).flatten();
     JoinHandle(Handle::World { state, task })
 }
 

@@ -187,7 +187,7 @@ fn a_leader_renews_by_one_request_and_looks_again_when_somebody_else_wrote() {
     let bench = bench(4, ApiServerConfig::default());
     let out = bench.start(async {
         let election = Election::new(&Client::new(API), "kube-system", "manager", "a", ElectionConfig::default());
-        election.lead(sleep(Duration::from_secs(40))).await.is_ok()
+        election.lead(|| sleep(Duration::from_secs(40))).await.is_ok()
     });
     let requests_in = |seconds| {
         let before = bench.server.counters().requests;

@@ -20,7 +20,7 @@ use crate::rt::hyper_io::HyperIo;
 use crate::rt::interpose::clock_unread;
 use crate::rt::net;
 use crate::rt::task::{self, AbortHandle};
-use crate::rt::time::{Duration, Instant, timeout};
+use crate::rt::time::{Duration, Elapsed, Instant, timeout};
 
 /// Idle connections that are kept.
 const IDLE_MAX: usize = 2;
@@ -82,7 +82,7 @@ impl Http {
             self.keep(connection);
             Ok((status, body))
         };
-        self.within(deadline, whole).await
+        self.in_time(timeout(deadline, whole).await, deadline)
     }
 
     /// Sends a request and gives the answer's head and body; the connection is the body's.
@@ -91,15 +91,11 @@ impl Http {
         call: &Call,
         deadline: Duration,
     ) -> Result<(Response<Incoming>, Connection), ApiError> {
-        self.within(deadline, self.exchange(call)).await
+        self.in_time(timeout(deadline, self.exchange(call)).await, deadline)
     }
 
-    async fn within<T>(
-        &self,
-        deadline: Duration,
-        work: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<T, ApiError> {
-        timeout(deadline, work).await.unwrap_or_else(|_| {
+    fn in_time<T>(&self, answered: Result<Result<T, ApiError>, Elapsed>, deadline: Duration) -> Result<T, ApiError> {
+        answered.unwrap_or_else(|_| {
             lock(&self.idle).clear();
             Err(ApiError::Deadline(deadline))
         })

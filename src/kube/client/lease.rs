@@ -74,12 +74,12 @@ impl Election {
     ///
     /// # Errors
     /// When the lease is lost; `work` is dropped. Upstream's components end their process then.
-    pub async fn lead<F: Future>(mut self, work: F) -> Result<F::Output, LostLease> {
+    pub async fn lead<F: Future>(mut self, work: impl FnOnce() -> F) -> Result<F::Output, LostLease> {
         while !self.attempt().await {
             let period = self.config.retry_period;
             sleep(self.chance.duration(period, period.saturating_mul(11) / 5)).await;
         }
-        match select2(work, self.renew()).await {
+        match select2(work(), self.renew()).await {
             Either::Left(done) => Ok(done),
             Either::Right(LostLease) => Err(LostLease),
         }

@@ -46,7 +46,7 @@ pub async fn dataset(
     operations: OperationConfig,
 ) -> Result<Infallible, Ended> {
     let election = Election::new(&client, NAMESPACE, DATASET_LEASE, identity, ElectionConfig::default());
-    let work = async {
+    let work = async || {
         let scope = Scope::new();
         let (of_loads, of_backups) = (client.clone(), client.clone());
         let second = probe.clone();
@@ -68,5 +68,5 @@ pub async fn runtime<K: RuntimeKind>(
     config: RuntimeConfig,
 ) -> Result<Infallible, Ended> {
     let election = Election::new(&client, NAMESPACE, &runtime_lease::<K>(), identity, ElectionConfig::default());
-    Ok(election.lead(runtime::run::<K>(client, probe, config)).await??)
+    Ok(election.lead(|| runtime::run::<K>(client, probe, config)).await??)
 }

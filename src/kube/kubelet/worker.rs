@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt;
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::config::{Capacity, KubeletConfig};
@@ -128,10 +129,8 @@ impl Worker {
     /// Runs `work` beside the worker and tells the machine of what it gives.
     fn begin(&self, name: &'static str, work: impl Future<Output = PodEvent> + Send + 'static) -> AbortHandle {
         let sender = self.sender.clone();
-        let task = self.scope.spawn(name, async move {
-            // A worker that has ended hears nothing.
-            let _ = sender.send(work.await);
-        });
+        // A worker that has ended hears nothing.
+        let task = self.scope.spawn(name, work.map(move |event| drop(sender.send(event))));
         task.abort_handle()
     }
 

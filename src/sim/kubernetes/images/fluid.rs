@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+
 use super::{Images, Launch, Launched, Program, cache, until_terminated};
 use crate::kube::client::{Client, Patch};
 use crate::kube::csi::fluid::{FluidPlugin, FluidPluginConfig, Labelled, NodeLabels};
@@ -52,14 +54,14 @@ pub fn launch(images: &Arc<Images>, kind: Kind, launch: &Launch) -> Result<Launc
 }
 
 /// The exit code of a controller that ends by itself or is told to.
-async fn until_told(launch: Launch, work: impl Future<Output = Option<Ended>>) -> i32 {
-    match select2(work, signal::terminated()).await {
+fn until_told(launch: Launch, work: impl Future<Output = Option<Ended>>) -> impl Future<Output = i32> {
+    select2(work, signal::terminated()).map(move |ended| match ended {
         Either::Right(_) => 0,
         Either::Left(ended) => {
             launch.log.write(&format!("{}\n", ended.map_or_else(|| "not set up".into(), |ended| ended.to_string())));
             1
         }
-    }
+    })
 }
 
 async fn work(images: Arc<Images>, kind: Kind, launch: Launch) -> Option<Ended> {
