@@ -1,8 +1,9 @@
 //! Lets hyper's core speak HTTP over the seam's streams.
 //!
-//! hyper has its own read and write traits, so that it depends on no runtime. Bytes are copied once through a small buffer,
-//! which keeps this file free of unsafe code.
+//! hyper has its own read and write traits, so that it depends on no runtime. Bytes are copied once through a buffer,
+//! which keeps this file free of unsafe code. All streams of a thread share it: nothing stays in it.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,16 +12,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const BUFFER_BYTES: usize = 16 * 1024;
 
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A stream as hyper wants it.
 pub struct HyperIo<T> {
     stream: T,
-    buffer: Box<[u8]>,
 }
 
 impl<T> HyperIo<T> {
     /// Wraps a stream, usually [`super::net::TcpStream`].
     pub fn new(stream: T) -> Self {
-        Self { stream, buffer: vec![0; BUFFER_BYTES].into_boxed_slice() }
+        Self { stream }
     }
 }
 
@@ -30,12 +34,16 @@ impl<T: AsyncRead + Unpin> hyper::rt::Read for HyperIo<T> {
         cx: &mut Context<'_>,
         mut buf: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let room = buf.remaining().min(this.buffer.len());
-        let mut read = ReadBuf::new(&mut this.buffer[..room]);
-        ready!(Pin::new(&mut this.stream).poll_read(cx, &mut read))?;
-        buf.put_slice(read.filled());
-        Poll::Ready(Ok(()))
+        let room = buf.remaining().min(BUFFER_BYTES);
+        BUFFER.with_borrow_mut(|bytes| {
+            if bytes.is_empty() {
+                bytes.resize(BUFFER_BYTES, 0);
+            }
+            let mut read = ReadBuf::new(&mut bytes[..room]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            buf.put_slice(read.filled());
+            Poll::Ready(Ok(()))
+        })
     }
 }
 
