@@ -44,9 +44,22 @@ impl<K: ApiObject> InformerEvent<K> {
     }
 }
 
+/// Somebody who is told of changes.
+struct Listener<K> {
+    wants: Box<dyn Fn(&InformerEvent<K>) -> bool + Send>,
+    sender: mpsc::UnboundedSender<InformerEvent<K>>,
+}
+
+impl<K: ApiObject> Listener<K> {
+    /// Tells it what it wants to know. Gives whether it is still there.
+    fn tell(&self, event: &InformerEvent<K>) -> bool {
+        if (self.wants)(event) { self.sender.send(event.clone()).is_ok() } else { !self.sender.is_closed() }
+    }
+}
+
 struct Cache<K> {
     objects: BTreeMap<ObjectKey, Arc<K>>,
-    listeners: Vec<mpsc::UnboundedSender<InformerEvent<K>>>,
+    listeners: Vec<Listener<K>>,
 }
 
 struct Shared<K> {
@@ -106,13 +119,23 @@ impl<K: ApiObject> Informer<K> {
 
     /// All events from now on, beginning with one `Added` for each object that the cache has.
     pub fn subscribe(&self) -> mpsc::UnboundedReceiver<InformerEvent<K>> {
+        self.subscribe_to(|_| true)
+    }
+
+    /// The same of those events only that `wants` is true of: the others wake nobody. client-go's
+    /// `FilteringResourceEventHandler`.
+    pub fn subscribe_to(
+        &self,
+        wants: impl Fn(&InformerEvent<K>) -> bool + Send + 'static,
+    ) -> mpsc::UnboundedReceiver<InformerEvent<K>> {
         let (sender, receiver) = mpsc::unbounded_channel();
+        let listener = Listener { wants: Box::new(wants), sender };
         let mut cache = lock(&self.shared.cache);
         for object in cache.objects.values() {
             // Nobody can have dropped the receiver yet.
-            let _ = sender.send(InformerEvent::Added(object.clone()));
+            listener.tell(&InformerEvent::Added(object.clone()));
         }
-        cache.listeners.push(sender);
+        cache.listeners.push(listener);
         receiver
     }
 
@@ -159,7 +182,7 @@ impl Changes {
 impl<K: ApiObject> Shared<K> {
     fn tell(&self, cache: &mut Cache<K>, events: Vec<InformerEvent<K>>, synced: bool) {
         for event in &events {
-            cache.listeners.retain(|listener| listener.send(event.clone()).is_ok());
+            cache.listeners.retain(|listener| listener.tell(event));
         }
         let count = events.len() as u64;
         self.state.send_if_modified(|state| {

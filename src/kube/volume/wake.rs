@@ -31,13 +31,12 @@ impl Wake {
     /// The same, for those changes of objects only that matter: before, after. Coming and going always does.
     pub async fn on_change<K: ApiObject>(&self, informer: &Informer<K>, matters: fn(&K, &K) -> bool) {
         informer.synced().await;
-        let (mut events, notify) = (informer.subscribe(), self.notify.clone());
+        let mut events = informer
+            .subscribe_to(move |event| !matches!(event, InformerEvent::Modified(old, new) if !matters(old, new)));
+        let notify = self.notify.clone();
         self.scope.spawn("volume informer", async move {
-            while let Some(event) = events.recv().await {
-                let quiet = matches!(&event, InformerEvent::Modified(old, new) if !matters(old, new));
-                if !quiet {
-                    notify.notify_one();
-                }
+            while events.recv().await.is_some() {
+                notify.notify_one();
             }
         });
     }

@@ -54,7 +54,11 @@ impl Objects {
     pub fn with<K: ApiObject>(mut self, kind: &'static str, namespaced: bool, informer: &Informer<K>) -> Self {
         let path: Collection = |namespace| K::url_path(&(), Some(namespace).filter(|namespace| !namespace.is_empty()));
         self.kinds.insert(kind, (path, namespaced));
-        let (mut changes, sender, kept) = (informer.subscribe(), self.sender.clone(), informer.clone());
+        // Only owners and the deletion matter.
+        let mut changes = informer.subscribe_to(
+            |change| !matches!(change, InformerEvent::Modified(old, new) if same(old.meta(), new.meta())),
+        );
+        let (sender, kept) = (self.sender.clone(), informer.clone());
         self.scope.spawn("garbage collector events", async move {
             // The cache is filled for as long as somebody holds it.
             let _kept = kept;
@@ -62,8 +66,6 @@ impl Objects {
                 let meta = Box::new(change.object().meta().clone());
                 let event = match change {
                     InformerEvent::Deleted(_) => Event::Gone(meta),
-                    // Only owners and the deletion matter.
-                    InformerEvent::Modified(old, new) if same(old.meta(), new.meta()) => continue,
                     InformerEvent::Added(_) | InformerEvent::Modified(..) => Event::Seen(kind, meta),
                 };
                 if sender.send(event).is_err() {

@@ -162,18 +162,15 @@ pub async fn run<K: RuntimeKind>(
 /// for the next.
 async fn feed<K: RuntimeKind>(runtimes: Informer<K>, queue: WorkQueue<ObjectKey>) {
     use crate::kube::client::InformerEvent::{Added, Deleted, Modified};
-    let mut events = runtimes.subscribe();
-    while let Some(event) = events.recv().await {
-        let asks = match &event {
-            Added(_) | Deleted(_) => true,
-            Modified(before, after) => {
-                let (before, after) = (before.meta(), after.meta());
-                before.generation != after.generation || before.deletion_timestamp != after.deletion_timestamp
-            }
-        };
-        if asks {
-            queue.add(event.key());
+    let mut events = runtimes.subscribe_to(|event| match event {
+        Added(_) | Deleted(_) => true,
+        Modified(before, after) => {
+            let (before, after) = (before.meta(), after.meta());
+            before.generation != after.generation || before.deletion_timestamp != after.deletion_timestamp
         }
+    });
+    while let Some(event) = events.recv().await {
+        queue.add(event.key());
     }
 }
 
