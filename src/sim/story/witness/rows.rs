@@ -1,15 +1,13 @@
 //! Rows of the dataset and its runtime, beside what is true at that moment.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
-
-use serde::de::DeserializeOwned;
 
 use super::sets::{Sets, Stored};
 use crate::base::SimTime;
+use crate::kube::client::decoded;
 use crate::kube::controllers::node_lifecycle::NodeLifecycleConfig;
-use crate::kube::fluid::api::{DatasetStatus, RuntimeStatus};
+use crate::kube::fluid::api::{AlluxioRuntime, Dataset, GooseFsRuntime, JindoRuntime, RuntimeStatus};
 use crate::kube::fluid::flavor::Flavor;
 use crate::kube::fluid::install::runtime_controller;
 use crate::kube::store::Object;
@@ -53,8 +51,14 @@ impl Workers {
     }
 }
 
-fn status<T: DeserializeOwned>(object: Option<Arc<Object>>) -> Option<T> {
-    T::deserialize(object?.at("status")?).ok()
+/// What a runtime says of itself, once it does. Whoever watches it has decoded the same.
+fn runtime_status(runtime: &Object, flavor: Flavor) -> Option<RuntimeStatus> {
+    let json = runtime.json();
+    match flavor {
+        Flavor::Alluxio => decoded::<AlluxioRuntime>(json).ok()?.status.clone(),
+        Flavor::GooseFs => decoded::<GooseFsRuntime>(json).ok()?.status.clone(),
+        Flavor::Jindo => decoded::<JindoRuntime>(json).ok()?.status.clone(),
+    }
 }
 
 /// Since when nodes have no power.
@@ -94,9 +98,10 @@ impl Rows {
         let flavor = scenario.runtime.flavor();
         let runtimes = format!("{}runtimes", flavor.word());
         // Fluid unbinds a dataset whose runtime goes; what its row says then is an aim again.
-        let stays = find(&runtimes).is_some_and(|runtime| !runtime.is_deleting());
-        let dataset = find("datasets").filter(|_| stays);
-        let Some(dataset) = status::<DatasetStatus>(dataset) else {
+        let runtime = find(&runtimes).filter(|runtime| !runtime.is_deleting());
+        let dataset = find("datasets").filter(|_| runtime.is_some());
+        let dataset = dataset.and_then(|dataset| decoded::<Dataset>(dataset.json()).ok());
+        let Some(dataset) = dataset.as_ref().and_then(|dataset| dataset.status.as_ref()) else {
             // One that is bound again is another one to whoever judges.
             self.unbound += u32::from(std::mem::take(&mut self.bound));
             return;
@@ -110,7 +115,7 @@ impl Rows {
         if self.unbound > 0 {
             name += &format!(", bound again ({})", self.unbound);
         }
-        let mut row = truth.dataset(now, &name, &dataset, spec.fluid.profile().health, flavor);
+        let mut row = truth.dataset(now, &name, dataset, spec.fluid.profile().health, flavor);
         if scenario.spec.workload.clients > 0 {
             // It changes with every write: the row may show what was true between two looks.
             row.cells.iter_mut().filter(|cell| cell.name == "cached").for_each(|cell| cell.truth.clear());
@@ -120,7 +125,7 @@ impl Rows {
         let unmissed = unmissed.map(|node| format!("{node} is without power and not missed yet"));
         let blind = blind(cluster).or_else(|| unwritten(kubernetes, flavor)).or(unmissed);
         self.all.push(RowSeen { blind: blind.clone(), ..row });
-        if let Some(runtime) = status::<RuntimeStatus>(find(&runtimes)) {
+        if let Some(runtime) = runtime.and_then(|runtime| runtime_status(&runtime, flavor)) {
             self.all.push(RowSeen { blind, ..truth.runtime(now, &name, &runtime) });
         }
     }
