@@ -25,7 +25,7 @@ use self::tasks::Tasks;
 use super::capability::{Capability as C, Row, yes};
 use super::hosts::Hosts;
 use super::{Budget, Exit, Panic, Schedule};
-use crate::base::{HostId, ProcessId, Seed, SimTime};
+use crate::base::{HostId, ProcessId, Seed, SimTime, TaskId};
 use crate::trace::{Kind, Recorder};
 
 /// What glass can do.
@@ -66,6 +66,8 @@ pub struct Glass {
     waits_for: Cell<&'static str>,
     queue: RefCell<Queue<Due>>,
     tasks: RefCell<Tasks>,
+    /// Room for the tasks that were woken; empty between two slices.
+    woken: Cell<Vec<TaskId>>,
     hosts: RefCell<Hosts>,
     net: RefCell<Net>,
     trace: RefCell<Recorder>,
@@ -112,6 +114,7 @@ impl Glass {
             waits_for: Cell::new(""),
             queue: RefCell::default(),
             tasks: RefCell::new(Tasks::new(schedule, seed.stream("sched", 0))),
+            woken: Cell::default(),
             hosts: RefCell::default(),
             net: RefCell::new(Net::new(seed, net)),
             trace: RefCell::new(trace),

@@ -11,10 +11,17 @@ use crate::world::engine::{Exit, Stop};
 
 impl Glass {
     pub(super) fn run(&self, until: SimTime) -> Stop {
-        let mut woken = Vec::new();
+        // A harness looks fifty times a simulated second: the list outlives its slice.
+        let mut woken = self.woken.take();
+        let stop = self.run_with(&mut woken, until);
+        self.woken.set(woken);
+        stop
+    }
+
+    fn run_with(&self, woken: &mut Vec<TaskId>, until: SimTime) -> Stop {
         let mut polls_at_once = 0;
         loop {
-            self.take_woken(&mut woken);
+            self.take_woken(woken);
             let picked = self.tasks.borrow_mut().pick();
             if let Some(index) = picked {
                 self.turn(index);
