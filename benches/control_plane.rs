@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use stormglass::base::{Seed, SimTime};
 use stormglass::kube::apiserver::{ApiCounters, ApiServer, ApiServerConfig};
-use stormglass::kube::client::Client;
+use stormglass::kube::client::{Client, Informers};
 use stormglass::kube::controllers::{ControllerManagerConfig, manager};
 use stormglass::kube::kind::Kinds;
 use stormglass::kube::store::Selection;
@@ -66,7 +66,7 @@ fn hour() -> ApiCounters {
     let start = |host, program| lab.world.start(host, "program", program).map(drop).unwrap();
     start(control, Box::pin(async move { serving.run(SocketAddr::from(([10, 0, 0, 9], 6443))).await.unwrap() }));
     let managed = async {
-        manager::run(Client::new(API), ControllerManagerConfig::default(), |_, objects| objects).await;
+        manager::run(Informers::new(Client::new(API)), ControllerManagerConfig::default(), |_, objects| objects).await;
     };
     start(control, Box::pin(managed));
     start(control, Box::pin(fakes::scheduler(Client::new(API))));

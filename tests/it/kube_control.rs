@@ -15,7 +15,7 @@ use kube::core::params::DeleteParams;
 use serde_json::{Value, json};
 use stormglass::base::{HostId, Seed, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
-use stormglass::kube::client::{Client, Informer, InformerEvent, Patch};
+use stormglass::kube::client::{Client, Informer, InformerEvent, Informers, Patch};
 use stormglass::kube::controllers::endpoints::{DnsSink, dns};
 use stormglass::kube::controllers::{ControllerManagerConfig, manager};
 use stormglass::kube::kind::{ApiObject, Kinds};
@@ -72,7 +72,8 @@ impl Cluster {
         let cluster = Self { lab, control, nodes: Vec::new(), log: Log::default(), names: Arc::default() };
         cluster.start(control, async move { server.run(SocketAddr::from(([10, 0, 0, 9], 6443))).await.unwrap() });
         cluster.start(control, async {
-            manager::run(Client::new(API), ControllerManagerConfig::default(), |_, objects| objects).await;
+            manager::run(Informers::new(Client::new(API)), ControllerManagerConfig::default(), |_, objects| objects)
+                .await;
         });
         cluster.start(control, fakes::scheduler(Client::new(API)));
         cluster.start(control, watch(cluster.log.clone()));

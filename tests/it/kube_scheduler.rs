@@ -11,7 +11,7 @@ use kube::core::params::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use stormglass::base::{HostId, Seed, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
-use stormglass::kube::client::{Client, Informer, Patch};
+use stormglass::kube::client::{Client, Informer, Informers, Patch};
 use stormglass::kube::kind::{ApiObject, Kinds};
 use stormglass::kube::scheduler::{self, SchedulerConfig};
 use stormglass::kube::volume::attach_detach::{self, AttachDetachConfig};
@@ -53,13 +53,13 @@ impl Stage {
         start(
             "binder",
             Box::pin(async {
-                bind_loop::run(Client::new(API)).await;
+                bind_loop::run(Informers::new(Client::new(API))).await;
             }),
         );
         start(
             "attach-detach",
             Box::pin(async {
-                attach_detach::run(Client::new(API), AttachDetachConfig::default()).await;
+                attach_detach::run(Informers::new(Client::new(API)), AttachDetachConfig::default()).await;
             }),
         );
         let disks = cloud.clone();

@@ -144,7 +144,8 @@ impl Http {
         idle.pop().map(|(_, connection)| connection)
     }
 
-    fn keep(&self, connection: Connection) {
+    /// Keeps a connection whose answer was read to its end.
+    pub(super) fn keep(&self, connection: Connection) {
         let mut idle = lock(&self.idle);
         if idle.len() < IDLE_MAX && !connection.sender.is_closed() {
             idle.push((Instant::now(), connection));

@@ -1,7 +1,7 @@
-//! A cache of one kind's objects, kept by list and watch: client-go's reflector and shared informer in one.
+//! A cache of one kind's objects, kept by a watch: client-go's reflector and shared informer in one.
 //!
-//! Lists, then watches from the list's version, and from the last event's version again when the watch ends; lists anew
-//! when that version is forgotten. The cache lags behind the server, and for as long as the server cannot be reached it
+//! A watch begins with all objects there are (`WatchList`, client-go's way since 1.35), and goes on from the last event's
+//! version when it ends; when that version is forgotten, it begins anew. The cache lags behind the server, and for as long as the server cannot be reached it
 //! shows the past without saying so: that is the point. After an API server's restart from an older state the cache goes
 //! back in time as client-go's does.
 
@@ -11,13 +11,16 @@ use std::sync::{Arc, Mutex};
 use kube::core::WatchEvent;
 use kube::core::params::{ListParams, WatchParams};
 
-use super::{ApiError, Client};
+use super::{ApiError, Client, Watch};
 use crate::base::{Stream, lock};
 use crate::kube::kind::{ApiObject, ObjectKey};
 use crate::rt::chan::{mpsc, watch};
 use crate::rt::chance;
 use crate::rt::task::Scope;
 use crate::rt::time::{Duration, Instant, sleep};
+
+/// The annotation of the bookmark after a watch's first objects.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// A change in an informer's cache.
 #[derive(Debug, Clone)]
@@ -44,9 +47,12 @@ impl<K: ApiObject> InformerEvent<K> {
     }
 }
 
+/// Which changes somebody wants to know.
+type Filter<K> = dyn Fn(&InformerEvent<K>) -> bool + Send;
+
 /// Somebody who is told of changes.
 struct Listener<K> {
-    wants: Box<dyn Fn(&InformerEvent<K>) -> bool + Send>,
+    wants: Box<Filter<K>>,
     sender: mpsc::UnboundedSender<InformerEvent<K>>,
 }
 
@@ -262,13 +268,14 @@ impl<K: ApiObject> Reflector<K> {
     }
 
     async fn list_and_watch(&mut self) -> Result<(), ApiError> {
-        let list = self.client.list::<K>(&self.namespace, &self.params).await?;
-        let mut version = list.version().to_owned();
-        self.shared.replace(list.items.into_iter().map(Arc::new).collect());
+        let mut watch = self.open("").await?;
+        let (items, mut version) = all(&mut watch).await?;
+        self.shared.replace(items);
         let config = *self.client.config();
         let mut wait = config.relist_backoff;
+        let mut ended = self.follow(watch, &mut version).await;
         loop {
-            match self.watch(&mut version).await {
+            match ended {
                 Ok(()) => wait = config.relist_backoff,
                 // The server cannot be reached: watch from the same version again, there is nothing to list either.
                 Err(error) if error.is_transport() => {
@@ -278,11 +285,15 @@ impl<K: ApiObject> Reflector<K> {
                 }
                 Err(error) => return Err(error),
             }
+            ended = match self.open(&version).await {
+                Ok(watch) => self.follow(watch, &mut version).await,
+                Err(error) => Err(error),
+            };
         }
     }
 
-    /// One watch, to its end. `version` is that of the last event.
-    async fn watch(&mut self, version: &mut String) -> Result<(), ApiError> {
+    /// Begins a watch: with all objects, or from a version.
+    async fn open(&mut self, version: &str) -> Result<Watch<K>, ApiError> {
         let least = self.client.config().watch_timeout_min;
         let timeout = self.chance.duration(least, least.saturating_mul(2)).as_secs();
         let params = WatchParams {
@@ -290,9 +301,13 @@ impl<K: ApiObject> Reflector<K> {
             field_selector: self.params.field_selector.clone(),
             timeout: u32::try_from(timeout).ok(),
             bookmarks: true,
-            send_initial_events: false,
+            send_initial_events: version.is_empty(),
         };
-        let mut watch = self.client.watch::<K>(&self.namespace, &params, version).await?;
+        self.client.watch(&self.namespace, &params, version).await
+    }
+
+    /// One watch, to its end. `version` becomes that of the last event.
+    async fn follow(&self, mut watch: Watch<K>, version: &mut String) -> Result<(), ApiError> {
         while let Some(event) = watch.next().await? {
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
@@ -309,6 +324,27 @@ impl<K: ApiObject> Reflector<K> {
         }
         Ok(())
     }
+}
+
+/// The objects that a watch begins with, and the version that they are all of.
+async fn all<K: ApiObject>(watch: &mut Watch<K>) -> Result<(Vec<Arc<K>>, String), ApiError> {
+    let mut items = BTreeMap::new();
+    while let Some(event) = watch.next().await? {
+        match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                items.insert(ObjectKey::of(&*object), object);
+            }
+            WatchEvent::Deleted(object) => {
+                items.remove(&ObjectKey::of(&*object));
+            }
+            WatchEvent::Bookmark(bookmark) if bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END) => {
+                return Ok((items.into_values().collect(), bookmark.metadata.resource_version));
+            }
+            WatchEvent::Bookmark(_) => {}
+            WatchEvent::Error(status) => return Err(ApiError::Status(status)),
+        }
+    }
+    Err(ApiError::Exchange("the watch ended within its first objects".into()))
 }
 
 fn note<K: ApiObject>(version: &mut String, object: &K) {

@@ -7,6 +7,7 @@
 mod error;
 mod http;
 mod informer;
+mod informers;
 mod lease;
 mod memo;
 mod path;
@@ -33,6 +34,7 @@ use super::query;
 use crate::rt::time::Duration;
 pub use error::ApiError;
 pub use informer::{Changes, Informer, InformerEvent};
+pub use informers::Informers;
 pub use lease::{Election, ElectionConfig, LostLease};
 pub use memo::decode as decoded;
 pub use queue::{QueueConfig, WorkQueue};
@@ -175,7 +177,7 @@ impl Client {
         let call = Call { method: Method::GET, target, media_type: JSON, body: Bytes::new() };
         let (response, connection) = self.http.open(&call, self.config.request_timeout).await?;
         let status = response.status();
-        let watch = Watch::new(response.into_body(), connection, self.config.watch_silence_max);
+        let watch = Watch::new(self.http.clone(), response.into_body(), connection, self.config.watch_silence_max);
         if status == StatusCode::OK { Ok(watch) } else { Err(watch.refused(status).await) }
     }
 

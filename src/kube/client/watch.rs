@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use kube::core::WatchEvent;
 
 use super::error::ApiError;
-use super::http::Connection;
+use super::http::{Connection, Http};
 use super::{malformed, memo, refusal};
 use crate::kube::kind::ApiObject;
 use crate::kube::store::Change;
@@ -24,13 +24,15 @@ pub struct Watch<K> {
     body: Incoming,
     buffer: BytesMut,
     silence_max: Duration,
-    _connection: Connection,
+    http: Arc<Http>,
+    /// None when it was given back.
+    connection: Option<Connection>,
     _of: PhantomData<fn() -> K>,
 }
 
 impl<K: ApiObject> Watch<K> {
-    pub(super) fn new(body: Incoming, connection: Connection, silence_max: Duration) -> Self {
-        Self { body, buffer: BytesMut::new(), silence_max, _connection: connection, _of: PhantomData }
+    pub(super) fn new(http: Arc<Http>, body: Incoming, connection: Connection, silence_max: Duration) -> Self {
+        Self { body, buffer: BytesMut::new(), silence_max, http, connection: Some(connection), _of: PhantomData }
     }
 
     /// The next event; nothing when the server has ended the watch in good order. An error of the server, such as that the
@@ -50,7 +52,10 @@ impl<K: ApiObject> Watch<K> {
             }
             match timeout(self.silence_max, self.body.frame()).await {
                 Err(_) => return Err(ApiError::Deadline(self.silence_max)),
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    self.connection.take().into_iter().for_each(|connection| self.http.keep(connection));
+                    return Ok(None);
+                }
                 Ok(Some(Err(error))) => return Err(ApiError::Exchange(error.to_string())),
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {

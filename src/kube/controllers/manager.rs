@@ -23,7 +23,7 @@ use super::{
     daemonset, deployment, endpoints, garbage_collector, job, node_lifecycle, pod_gc, protection, replicaset,
     statefulset, taint_eviction,
 };
-use crate::kube::client::{Client, Informer, QueueConfig};
+use crate::kube::client::{Informers, QueueConfig};
 use crate::rt::task::Scope;
 
 /// A controller by upstream's name.
@@ -142,9 +142,8 @@ impl ControllerManagerConfig {
 }
 
 /// What the garbage collector watches beside the shared caches.
-fn objects(shared: &Shared) -> Objects {
-    let client = &shared.client;
-    Objects::new(client.clone())
+fn objects(shared: &Shared, informers: &Informers) -> Objects {
+    Objects::new(informers.client().clone())
         .with("Pod", true, &shared.pods)
         .with("Node", false, &shared.nodes)
         .with("Lease", true, &shared.leases)
@@ -159,18 +158,18 @@ fn objects(shared: &Shared) -> Objects {
         .with("EndpointSlice", true, &shared.slices)
         .with("PersistentVolumeClaim", true, &shared.claims)
         .with("PersistentVolume", false, &shared.volumes)
-        .with("ConfigMap", true, &Informer::<ConfigMap>::all(client))
-        .with("Secret", true, &Informer::<Secret>::all(client))
-        .with("VolumeAttachment", false, &Informer::<VolumeAttachment>::all(client))
+        .with("ConfigMap", true, &informers.of::<ConfigMap>())
+        .with("Secret", true, &informers.of::<Secret>())
+        .with("VolumeAttachment", false, &informers.of::<VolumeAttachment>())
 }
 
 /// Runs the program. `more` adds kinds that the garbage collector shall watch too, such as custom ones.
 pub async fn run(
-    client: Client,
+    informers: Informers,
     config: ControllerManagerConfig,
-    more: impl FnOnce(&Client, Objects) -> Objects,
+    more: impl FnOnce(&Informers, Objects) -> Objects,
 ) -> Infallible {
-    let (shared, scope) = (Shared::start(client.clone()), Scope::new());
+    let (shared, scope) = (Shared::start(&informers), Scope::new());
     shared.synced().await;
     let mut more = Some(more);
     for controller in &config.controllers {
@@ -187,8 +186,10 @@ pub async fn run(
             Controller::PodGarbageCollector => drop(scope.spawn(task, pod_gc::run(own, config.pod_gc))),
             Controller::Protection => drop(scope.spawn(task, protection::run(own, config.delays))),
             Controller::GarbageCollector => {
-                let objects = objects(&shared);
-                let objects = more.take().map_or_else(|| Objects::new(client.clone()), |more| more(&client, objects));
+                let objects = objects(&shared, &informers);
+                let objects = more
+                    .take()
+                    .map_or_else(|| Objects::new(informers.client().clone()), |more| more(&informers, objects));
                 drop(scope.spawn(task, garbage_collector::run(objects, config.delays)));
             }
         }

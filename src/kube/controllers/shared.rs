@@ -14,7 +14,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::params::{DeleteParams, Preconditions};
 
 use super::meta::{name, namespace, resource_version, uid};
-use crate::kube::client::{ApiError, Client, Informer, InformerEvent, WorkQueue};
+use crate::kube::client::{ApiError, Client, Informer, InformerEvent, Informers, WorkQueue};
 use crate::kube::kind::{ApiObject, ObjectKey};
 use crate::rt::task::Scope;
 use crate::rt::time::Duration;
@@ -56,23 +56,23 @@ pub struct Shared {
 
 impl Shared {
     /// Begins to fill the caches.
-    pub fn start(client: Client) -> Self {
+    pub fn start(informers: &Informers) -> Self {
         Self {
-            pods: Informer::all(&client),
-            nodes: Informer::all(&client),
-            leases: Informer::all(&client),
-            deployments: Informer::all(&client),
-            replica_sets: Informer::all(&client),
-            stateful_sets: Informer::all(&client),
-            daemon_sets: Informer::all(&client),
-            revisions: Informer::all(&client),
-            jobs: Informer::all(&client),
-            services: Informer::all(&client),
-            endpoints: Informer::all(&client),
-            slices: Informer::all(&client),
-            claims: Informer::all(&client),
-            volumes: Informer::all(&client),
-            client,
+            pods: informers.of(),
+            nodes: informers.of(),
+            leases: informers.of(),
+            deployments: informers.of(),
+            replica_sets: informers.of(),
+            stateful_sets: informers.of(),
+            daemon_sets: informers.of(),
+            revisions: informers.of(),
+            jobs: informers.of(),
+            services: informers.of(),
+            endpoints: informers.of(),
+            slices: informers.of(),
+            claims: informers.of(),
+            volumes: informers.of(),
+            client: informers.client().clone(),
         }
     }
 

@@ -14,7 +14,7 @@ use super::binder::{Known, Notice, Step, sync_claim, sync_volume};
 use super::matching::claim_ref;
 use super::wake::{Wake, by_key, by_name};
 use crate::base::SimTime;
-use crate::kube::client::{ApiError, Client, Informer};
+use crate::kube::client::{ApiError, Client, Informers};
 use crate::kube::scheduler::tell::Teller;
 use crate::rt::time::Instant;
 
@@ -22,10 +22,10 @@ use crate::rt::time::Instant;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Binds claims to volumes for ever.
-pub async fn run(client: Client) -> Infallible {
-    let (claims, volumes) =
-        (Informer::<PersistentVolumeClaim>::all(&client), Informer::<PersistentVolume>::all(&client));
-    let classes = Informer::<StorageClass>::all(&client);
+pub async fn run(informers: Informers) -> Infallible {
+    let client = informers.client().clone();
+    let (claims, volumes) = (informers.of::<PersistentVolumeClaim>(), informers.of::<PersistentVolume>());
+    let classes = informers.of::<StorageClass>();
     let wake = Wake::new();
     wake.on(&claims).await;
     wake.on(&volumes).await;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::desk::{Desk, Order};
 use crate::kube::apiserver::ApiServer;
-use crate::kube::client::Client;
-use crate::kube::client::Informer;
+use crate::kube::client::{Client, Informers};
 use crate::kube::controllers::endpoints::dns::{self, DnsConfig};
 use crate::kube::controllers::endpoints::records::DnsSink;
+use crate::kube::controllers::garbage_collector::kinds::Objects;
 use crate::kube::controllers::manager::{self, ControllerManagerConfig};
 use crate::kube::csi::disk::DISK_DRIVER;
 use crate::kube::fluid::api::{AlluxioRuntime, Dataset, GooseFsRuntime, JindoRuntime};
@@ -20,6 +20,7 @@ use crate::kube::volume::cloud::MemoryCloud;
 use crate::kube::volume::driver::DriverConfig;
 use crate::kube::volume::{bind_loop, driver};
 use crate::rt::backend::BoxFuture;
+use crate::rt::task::Scope;
 use crate::rt::time::Duration;
 
 /// Where the API server listens.
@@ -123,19 +124,19 @@ impl Plane {
 }
 
 async fn controllers(client: Client) {
-    let scope = crate::rt::task::Scope::new();
-    let own = client.clone();
+    let (scope, informers) = (Scope::new(), Informers::new(client));
+    let own = informers.clone();
     scope.spawn("persistentvolume-binder", async move { match bind_loop::run(own).await {} });
-    let own = client.clone();
+    let own = informers.clone();
     scope.spawn("attachdetach-controller", async move {
         match attach_detach::run(own, AttachDetachConfig::default()).await {}
     });
-    let watched = |client: &Client, objects: crate::kube::controllers::garbage_collector::kinds::Objects| {
+    let watched = |informers: &Informers, objects: Objects| {
         objects
-            .with("Dataset", true, &Informer::<Dataset>::all(client))
-            .with("AlluxioRuntime", true, &Informer::<AlluxioRuntime>::all(client))
-            .with("GooseFSRuntime", true, &Informer::<GooseFsRuntime>::all(client))
-            .with("JindoRuntime", true, &Informer::<JindoRuntime>::all(client))
+            .with("Dataset", true, &informers.of::<Dataset>())
+            .with("AlluxioRuntime", true, &informers.of::<AlluxioRuntime>())
+            .with("GooseFSRuntime", true, &informers.of::<GooseFsRuntime>())
+            .with("JindoRuntime", true, &informers.of::<JindoRuntime>())
     };
-    match manager::run(client, ControllerManagerConfig::default(), watched).await {}
+    match manager::run(informers, ControllerManagerConfig::default(), watched).await {}
 }

@@ -8,7 +8,7 @@ use kube::core::params::ListParams;
 use serde_json::{Value, json};
 use stormglass::base::{Seed, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
-use stormglass::kube::client::{Client, Patch};
+use stormglass::kube::client::{Client, Informers, Patch};
 use stormglass::kube::controllers::{ControllerManagerConfig, manager};
 use stormglass::kube::fluid::flavor::Flavor;
 use stormglass::kube::fluid::install::install;
@@ -41,7 +41,9 @@ fn pods(profile: Profile, flavors: &'static [Flavor], nodes: u8) -> String {
     let server = ApiServer::new(stormglass::kube::fluid::kinds(Kinds::builtin()), ApiServerConfig::default(), Seed(7));
     let program = server.run(SocketAddr::from(([10, 0, 0, 9], 6443)));
     lab.world.start(control, "apiserver", Box::pin(async move { program.await.unwrap() })).unwrap();
-    let manager = async { match manager::run(Client::new(API), ControllerManagerConfig::default(), |_, o| o).await {} };
+    let manager = async {
+        match manager::run(Informers::new(Client::new(API)), ControllerManagerConfig::default(), |_, o| o).await {}
+    };
     lab.world.start(control, "manager", Box::pin(manager)).unwrap();
     lab.world.start(control, "scheduler", Box::pin(fakes::scheduler(Client::new(API)))).unwrap();
     for n in 0..nodes {

@@ -11,7 +11,7 @@ use kube::core::params::{DeleteParams, ListParams};
 use serde_json::json;
 use stormglass::base::{HostId, ProcessId, Seed, SimTime, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
-use stormglass::kube::client::{Client, Patch};
+use stormglass::kube::client::{Client, Informers, Patch};
 use stormglass::kube::csi::disk::{DISK_DRIVER, DiskDriver};
 use stormglass::kube::csi::driver::CsiDrivers;
 use stormglass::kube::kind::Kinds;
@@ -87,8 +87,9 @@ impl Cluster {
             }
             let client = Client::new(API);
             spawn("scheduler", scheduler::run(client.clone(), SchedulerConfig::default()));
-            spawn("binder", volume::bind_loop::run(client.clone()));
-            spawn("attach", volume::attach_detach::run(client.clone(), AttachDetachConfig::default()));
+            let informers = Informers::new(client.clone());
+            spawn("binder", volume::bind_loop::run(informers.clone()));
+            spawn("attach", volume::attach_detach::run(informers, AttachDetachConfig::default()));
             volume::driver::run(client, cloud, DriverConfig { name: DISK_DRIVER.into(), ..DriverConfig::default() })
                 .await;
         };

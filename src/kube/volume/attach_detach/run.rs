@@ -13,17 +13,17 @@ use super::AttachDetachConfig;
 use super::plan::{Action, AttachDetach};
 use super::view::{View, pod_is_done};
 use crate::base::SimTime;
-use crate::kube::client::{ApiError, Client, Informer, Patch};
+use crate::kube::client::{ApiError, Client, Informers, Patch};
 use crate::kube::scheduler::tell::Teller;
 use crate::kube::volume::wake::{Wake, by_key, by_name};
 use crate::rt::time::Instant;
 
 /// Attaches and detaches for ever.
-pub async fn run(client: Client, config: AttachDetachConfig) -> Infallible {
-    let (pods, nodes) = (Informer::<Pod>::all(&client), Informer::<Node>::all(&client));
-    let (claims, volumes) =
-        (Informer::<PersistentVolumeClaim>::all(&client), Informer::<PersistentVolume>::all(&client));
-    let attachments = Informer::<VolumeAttachment>::all(&client);
+pub async fn run(informers: Informers, config: AttachDetachConfig) -> Infallible {
+    let client = informers.client().clone();
+    let (pods, nodes) = (informers.of::<Pod>(), informers.of::<Node>());
+    let (claims, volumes) = (informers.of::<PersistentVolumeClaim>(), informers.of::<PersistentVolume>());
+    let attachments = informers.of::<VolumeAttachment>();
     let wake = Wake::new();
     wake.on_change(&pods, pod_matters).await;
     wake.on_change(&nodes, node_matters).await;
