@@ -179,10 +179,11 @@ impl NodeKeeper {
     /// Renews the lease, for ever.
     pub async fn keep_lease(self, node: Arc<Node>) {
         let mut ticks = interval(self.config.lease_renew);
+        let mut held = None;
         loop {
             ticks.tick().await;
             let mut wait = self.config.lease_retry.first;
-            while let Err(error) = self.renew(&node).await {
+            while let Err(error) = self.renew(&node, &mut held).await {
                 tracing::debug!(%error, "the node's lease is not renewed");
                 sleep(wait).await;
                 wait = (wait * 2).min(self.config.lease_retry.most);
@@ -190,14 +191,30 @@ impl NodeKeeper {
         }
     }
 
-    async fn renew(&self, node: &Node) -> Result<(), ApiError> {
-        let name = &self.config.node.name;
+    /// Writes over the lease as it was written last: nobody else does. Looks at it only if somebody has.
+    async fn renew(&self, node: &Node, held: &mut Option<Arc<Lease>>) -> Result<(), ApiError> {
         let now = MicroTime(time(wall()).0);
-        let patch = Patch::Merge(json!({"spec": {"renewTime": now}}));
-        match self.client.patch::<Lease>(LEASE_NAMESPACE, name, &patch).await {
-            Err(error) if error.is_not_found() => {}
-            other => return other.map(drop),
+        let next = |lease: &Lease| {
+            let spec = lease.spec.clone().unwrap_or_default();
+            let spec = LeaseSpec { renew_time: Some(now.clone()), ..spec };
+            Lease { metadata: lease.metadata.clone(), spec: Some(spec) }
+        };
+        if let Some(last) = held {
+            match self.client.replace(&next(last)).await {
+                Err(error) if error.is_conflict() || error.is_not_found() => *held = None,
+                renewed => return renewed.map(|lease| *held = Some(lease)),
+            }
         }
+        let found = self.client.find::<Lease>(LEASE_NAMESPACE, &self.config.node.name).await?;
+        *held = Some(match found {
+            Some(lease) => self.client.replace(&next(&lease)).await?,
+            None => self.client.create(&self.new_lease(node, now)).await?,
+        });
+        Ok(())
+    }
+
+    fn new_lease(&self, node: &Node, now: MicroTime) -> Lease {
+        let name = &self.config.node.name;
         let owner = OwnerReference {
             api_version: "v1".into(),
             kind: "Node".into(),
@@ -217,7 +234,7 @@ impl NodeKeeper {
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         };
-        self.client.create(&Lease { metadata, spec: Some(spec) }).await.map(drop)
+        Lease { metadata, spec: Some(spec) }
     }
 
     /// Computes and tells the status, for ever.
