@@ -74,6 +74,37 @@ pub fn history<K: Resource<DynamicType = ()>>(
     }
 }
 
+/// What [`history`] found last, for as long as it must find the same: it writes the whole template out to look.
+pub struct Known {
+    owner: (Option<String>, Option<i64>),
+    revisions: Vec<Arc<ControllerRevision>>,
+    hash: String,
+}
+
+impl Known {
+    /// That the newest revision is the owner's.
+    pub fn new<K: Resource<DynamicType = ()>>(owner: &K, revisions: Vec<Arc<ControllerRevision>>, hash: &str) -> Self {
+        Self { owner: identity(owner), revisions, hash: hash.into() }
+    }
+
+    /// The newest revision's hash, if neither the owner's spec nor any revision has changed.
+    pub fn hash<K: Resource<DynamicType = ()>>(
+        &self,
+        owner: &K,
+        revisions: &[Arc<ControllerRevision>],
+    ) -> Option<&str> {
+        let same = self.owner == identity(owner)
+            && self.revisions.len() == revisions.len()
+            && self.revisions.iter().zip(revisions).all(|(known, now)| Arc::ptr_eq(known, now));
+        same.then_some(&self.hash)
+    }
+}
+
+/// Which object, and which of its specs.
+fn identity<K: Resource<DynamicType = ()>>(owner: &K) -> (Option<String>, Option<i64>) {
+    (owner.meta().uid.clone(), owner.meta().generation)
+}
+
 fn template_labels(template: &PodTemplateSpec) -> impl Iterator<Item = (String, String)> {
     template.metadata.iter().filter_map(|meta| meta.labels.clone()).flatten()
 }

@@ -15,7 +15,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use self::plan::{Plan, Step, View};
 use super::expectations::Expectations;
 use super::meta::{controlled_by, name, owner_key};
-use super::revision::{History, hash_of, history};
+use super::revision::{History, Known, hash_of, history};
 use super::shared::{Seen, Shared, feed, work};
 use crate::base::lock;
 use crate::kube::client::{ApiError, EventRecorder, EventType, InformerEvent, QueueConfig, WorkQueue};
@@ -58,6 +58,8 @@ struct Controller {
     seen: Seen,
     expectations: Mutex<Expectations>,
     failed: Mutex<Failed>,
+    /// Newest revisions of sets.
+    known: Mutex<BTreeMap<ObjectKey, Known>>,
 }
 
 /// Runs the controller.
@@ -77,9 +79,9 @@ pub async fn run(shared: Shared, config: DaemonSetConfig) -> Infallible {
         }
         _ => sets.with(|all| all.keys().cloned().collect()),
     });
-    let (expectations, failed) = (Mutex::default(), Mutex::default());
+    let (expectations, failed, known) = (Mutex::default(), Mutex::default(), Mutex::default());
     let events = EventRecorder::new(&shared.client, "daemonset-controller", "");
-    let controller = Controller { shared, events, config, seen, expectations, failed };
+    let controller = Controller { shared, events, config, seen, expectations, failed, known };
     work("daemonset", &queue, |key| controller.sync(key)).await
 }
 
@@ -88,6 +90,7 @@ impl Controller {
         let now = Instant::now();
         let Some(set) = self.shared.daemon_sets.get_key(&key) else {
             lock(&self.expectations).forget(&key);
+            lock(&self.known).remove(&key);
             lock(&self.failed).retain(|(set, _), _| *set != key);
             return Ok(None);
         };
@@ -126,10 +129,16 @@ impl Controller {
     async fn revision(&self, key: &ObjectKey, set: &Arc<DaemonSet>) -> Result<String, ApiError> {
         let mut revisions = self.shared.revisions.list_in(&key.namespace);
         revisions.retain(|revision| controlled_by(&revision.metadata, &set.metadata));
+        if let Some(hash) = lock(&self.known).get(key).and_then(|known| known.hash(&**set, &revisions)) {
+            return Ok(hash.to_owned());
+        }
         let history = history(&**set, &set.spec.template, &revisions);
         let client = &self.shared.client;
         match &history {
-            History::Is(_) => {}
+            History::Is(revision) => {
+                let known = Known::new(&**set, revisions, hash_of(revision));
+                lock(&self.known).insert(key.clone(), known);
+            }
             History::Renumber(revision) => drop(client.replace(&**revision).await?),
             History::Create(revision) => match client.create(&**revision).await {
                 Err(error) if !error.is_already_exists() => return Err(error),
