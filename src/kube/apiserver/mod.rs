@@ -32,10 +32,10 @@ use crate::rt::hyper_io::HyperIo;
 use crate::rt::interpose::clock_unread;
 use crate::rt::net::{TcpListener, TcpStream};
 use crate::rt::task::Scope;
-use crate::rt::time::{Duration, Instant};
+use crate::rt::time::{Duration, Instant, interval};
 use body::ApiBody;
 use route::{Route, WatchQuery};
-use watch::{Hub, Pace, WatchBody, Watcher};
+use watch::{Hub, WatchBody, Watcher};
 
 /// The server's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +44,9 @@ pub struct ApiServerConfig {
     pub store: StoreConfig,
     /// How long a watch lasts that does not say. kube-apiserver's `--min-request-timeout`; it draws up to twice that.
     pub watch_timeout: Duration,
-    /// Between two bookmarks of a watch: about a minute in `cacher`.
+    /// Between two bookmarks of a watch: about a minute in `cacher`. With the first ping after it.
     pub bookmark_period: Duration,
-    /// Silence on a watch before an empty line: half of what clients wait for, HTTP/2's `ReadIdleTimeout` of 30 s.
+    /// Between two signs of life on a watch: HTTP/2's `ReadIdleTimeout` of 30 s.
     pub ping_period: Duration,
     /// Lines that a watch may be behind before it is ended: of the order of `cacher`'s channels.
     pub watch_lines_max: usize,
@@ -134,6 +134,7 @@ impl ApiServer {
         lock(&self.state).hub.clear();
         let listener = TcpListener::bind(addr).await?;
         let connections = Scope::new();
+        connections.spawn("api-ticks", self.clone().tick());
         loop {
             let (stream, _) = listener.accept().await?;
             connections.spawn("api-connection", self.clone().connection(stream));
@@ -189,7 +190,7 @@ impl ApiServer {
 
     /// Begins a watch.
     fn watch(self: Arc<Self>, kind: KindId, selection: Selection, query: &WatchQuery) -> WatchBody {
-        let watcher = Watcher::new(selection.clone());
+        let watcher = Watcher::new(selection.clone(), query.bookmarks);
         let max = usize::MAX;
         let mut state = lock(&self.state);
         let State { store, hub, .. } = &mut *state;
@@ -219,19 +220,24 @@ impl ApiServer {
         }
         let id = hub.add(kind, watcher.clone());
         drop(state);
-        let timeout = query.timeout_seconds.map_or(self.config.watch_timeout, Duration::from_secs);
-        let pace = Pace {
-            ends: Instant::now() + timeout.min(Duration::from_secs(u64::from(u32::MAX))),
-            ping_period: self.config.ping_period,
-            bookmark_period: query.bookmarks.then_some(self.config.bookmark_period),
-        };
-        WatchBody::new(self, watcher, id, pace)
+        let lasts = query.timeout_seconds.map_or(self.config.watch_timeout, Duration::from_secs);
+        WatchBody::new(self, watcher, id, lasts.min(Duration::from_secs(u64::from(u32::MAX))))
     }
 
-    /// A bookmark of the present: only for a watch that has nothing left to send.
-    fn bookmark(&self, kind: KindId) -> Bytes {
-        let state = lock(&self.state);
-        watch::bookmark(state.store.kinds().get(kind), state.store.revision(), false)
+    /// Gives every watch a sign of life, for ever.
+    async fn tick(self: Arc<Self>) {
+        let mut ticks = interval(self.config.ping_period);
+        let mut marks_at = Instant::now() + self.config.bookmark_period;
+        loop {
+            let now = ticks.tick().await;
+            let marks = now >= marks_at;
+            if marks {
+                marks_at = now + self.config.bookmark_period;
+            }
+            let state = lock(&self.state);
+            let store = &state.store;
+            state.hub.tick(store.kinds(), store.revision(), marks, self.config.watch_lines_max);
+        }
     }
 
     /// A watch is over.

@@ -2,7 +2,7 @@
 //!
 //! Follows apiserver's `cacher`: an event is written out once for all who see it the same way; a watch that does not keep
 //! up is ended, and its client resumes from the last version it saw. Differs: HTTP/2's ping, by which clients find out that
-//! a connection is dead, is an empty line.
+//! a connection is dead, is an empty line; and one clock gives all watches their bookmarks, not one each.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -14,9 +14,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::ApiServer;
 use crate::base::lock;
-use crate::kube::kind::{Kind, KindId};
+use crate::kube::kind::{Kind, KindId, Kinds};
 use crate::kube::store::{Change, Event, Object, Selection};
-use crate::rt::time::{Duration, Instant, Sleep, sleep_until};
+use crate::rt::time::{Duration, Sleep, sleep};
 
 /// The lines that one watch has yet to send.
 #[derive(Default)]
@@ -29,12 +29,14 @@ struct Queue {
 /// One watch.
 pub(super) struct Watcher {
     selection: Selection,
+    /// Whether it asked for bookmarks.
+    bookmarks: bool,
     queue: Mutex<Queue>,
 }
 
 impl Watcher {
-    pub(super) fn new(selection: Selection) -> Arc<Self> {
-        Arc::new(Self { selection, queue: Mutex::default() })
+    pub(super) fn new(selection: Selection, bookmarks: bool) -> Arc<Self> {
+        Arc::new(Self { selection, bookmarks, queue: Mutex::default() })
     }
 
     /// Adds a line; ends the watch if it is too far behind.
@@ -117,6 +119,23 @@ impl Hub {
         }
         told
     }
+
+    /// A sign of life for every watch: a bookmark of the present version for those that want one, or an empty line.
+    pub(super) fn tick(&self, kinds: &Kinds, version: u64, bookmarks: bool, max: usize) {
+        let mut last = None;
+        for ((kind, _), watcher) in &self.watchers {
+            if !(bookmarks && watcher.bookmarks) {
+                watcher.push(Bytes::from_static(b"\n"), max);
+                continue;
+            }
+            let line = match last.take() {
+                Some((same, line)) if same == *kind => line,
+                _ => bookmark(kinds.get(*kind), version, false),
+            };
+            watcher.push(Bytes::clone(&line), max);
+            last = Some((*kind, line));
+        }
+    }
 }
 
 /// An event as a watch says it. An object that no longer matches is told of as it was, with the event's version.
@@ -158,64 +177,25 @@ pub(super) fn error(status: &[u8]) -> Bytes {
     [b"{\"type\":\"ERROR\",\"object\":", status, b"}\n"].concat().into()
 }
 
-/// When a quiet watch has something to say.
-pub(super) struct Pace {
-    /// When the server ends it.
-    pub ends: Instant,
-    /// After so much silence an empty line goes out.
-    pub ping_period: Duration,
-    /// So often a bookmark, if asked for.
-    pub bookmark_period: Option<Duration>,
-}
-
 /// The body of a watch's answer.
 pub(super) struct WatchBody {
     server: Arc<ApiServer>,
     watcher: Arc<Watcher>,
     id: (KindId, u64),
-    pace: Pace,
-    ping_at: Instant,
-    bookmark_at: Option<Instant>,
-    sleep: Pin<Box<Sleep>>,
+    /// Until the server ends it.
+    rest: Pin<Box<Sleep>>,
 }
 
 impl WatchBody {
-    pub(super) fn new(server: Arc<ApiServer>, watcher: Arc<Watcher>, id: (KindId, u64), pace: Pace) -> Self {
-        let now = Instant::now();
-        let ping_at = now + pace.ping_period;
-        let bookmark_at = pace.bookmark_period.map(|period| now + period);
-        Self { server, watcher, id, pace, ping_at, bookmark_at, sleep: Box::pin(sleep_until(ping_at)) }
-    }
-
-    fn next_at(&self) -> Instant {
-        let first = self.ping_at.min(self.pace.ends);
-        self.bookmark_at.map_or(first, |at| at.min(first))
+    pub(super) fn new(server: Arc<ApiServer>, watcher: Arc<Watcher>, id: (KindId, u64), lasts: Duration) -> Self {
+        Self { server, watcher, id, rest: Box::pin(sleep(lasts)) }
     }
 
     /// The next piece; nothing at the end.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        loop {
-            if let Poll::Ready(piece) = self.watcher.poll(cx) {
-                self.ping_at = Instant::now() + self.pace.ping_period;
-                return Poll::Ready(piece);
-            }
-            let now = Instant::now();
-            if now >= self.pace.ends {
-                return Poll::Ready(None);
-            }
-            if let Some(at) = self.bookmark_at.filter(|at| now >= *at) {
-                self.bookmark_at = self.pace.bookmark_period.map(|period| at.max(now) + period);
-                self.ping_at = now + self.pace.ping_period;
-                return Poll::Ready(Some(self.server.bookmark(self.id.0)));
-            }
-            if now >= self.ping_at {
-                self.ping_at = now + self.pace.ping_period;
-                return Poll::Ready(Some(Bytes::from_static(b"\n")));
-            }
-            self.sleep.set(sleep_until(self.next_at()));
-            if self.sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
+        match self.watcher.poll(cx) {
+            Poll::Pending => self.rest.as_mut().poll(cx).map(|()| None),
+            piece => piece,
         }
     }
 }
@@ -223,5 +203,36 @@ impl WatchBody {
 impl Drop for WatchBody {
     fn drop(&mut self) {
         self.server.forget(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kube::kind::Kinds;
+
+    #[test]
+    fn every_watch_gets_a_sign_of_life_and_a_bookmark_if_it_wants_one() {
+        let kinds = Kinds::builtin();
+        let id = |word: &str| kinds.by_word(word).unwrap();
+        let mut hub = Hub::default();
+        let watchers = [("pods", true), ("pods", false), ("nodes", true), ("pods", true)].map(|(word, bookmarks)| {
+            let watcher = Watcher::new(Selection::default(), bookmarks);
+            hub.add(id(word), watcher.clone());
+            watcher
+        });
+        let mut lines = |bookmarks| {
+            hub.tick(&kinds, 7, bookmarks, 10);
+            watchers.each_ref().map(|watcher| match watcher.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Some(line)) => String::from_utf8(line.to_vec()).unwrap(),
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!(lines(false), ["\n"; 4]);
+        let mark = |kind| {
+            let object = format!(r#"{{"kind":"{kind}","apiVersion":"v1","metadata":{{"resourceVersion":"7"}}}}"#);
+            format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n")
+        };
+        assert_eq!(lines(true), [mark("Pod"), "\n".into(), mark("Node"), mark("Pod")]);
     }
 }

@@ -4,10 +4,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use ::http::StatusCode;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use kube::core::WatchEvent;
+use memchr::memchr;
 
 use super::error::ApiError;
 use super::http::{Connection, Http};
@@ -22,7 +23,8 @@ pub type WatchError = ApiError;
 /// A running watch.
 pub struct Watch<K> {
     body: Incoming,
-    buffer: BytesMut,
+    /// What came and was not read yet.
+    rest: Bytes,
     silence_max: Duration,
     http: Arc<Http>,
     /// None when it was given back.
@@ -32,7 +34,7 @@ pub struct Watch<K> {
 
 impl<K: ApiObject> Watch<K> {
     pub(super) fn new(http: Arc<Http>, body: Incoming, connection: Connection, silence_max: Duration) -> Self {
-        Self { body, buffer: BytesMut::new(), silence_max, http, connection: Some(connection), _of: PhantomData }
+        Self { body, rest: Bytes::new(), silence_max, http, connection: Some(connection), _of: PhantomData }
     }
 
     /// The next event; nothing when the server has ended the watch in good order. An error of the server, such as that the
@@ -42,9 +44,9 @@ impl<K: ApiObject> Watch<K> {
     /// The server's, a broken connection, or silence.
     pub async fn next(&mut self) -> Result<Option<WatchEvent<Arc<K>>>, WatchError> {
         loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(end);
-                self.buffer.advance(1);
+            if let Some(end) = memchr(b'\n', &self.rest) {
+                let line = self.rest.split_to(end);
+                self.rest.advance(1);
                 if line.is_empty() {
                     continue;
                 }
@@ -59,7 +61,8 @@ impl<K: ApiObject> Watch<K> {
                 Ok(Some(Err(error))) => return Err(ApiError::Exchange(error.to_string())),
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
-                        self.buffer.extend_from_slice(&data);
+                        // A piece is whole lines, mostly.
+                        self.rest = if self.rest.is_empty() { data } else { [&self.rest[..], &data].concat().into() };
                     }
                 }
             }

@@ -127,3 +127,26 @@ pub fn outdated(revisions: &[Arc<ControllerRevision>], live: &[&str], limit: usi
     dead.truncate(dead.len().saturating_sub(limit));
     dead
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::DaemonSet;
+
+    use super::*;
+
+    #[test]
+    fn what_is_known_holds_for_one_spec_and_the_same_revisions() {
+        let mut owner = DaemonSet::default();
+        (owner.metadata.uid, owner.metadata.generation) = (Some("u".into()), Some(1));
+        let revisions = vec![Arc::<ControllerRevision>::default(); 1];
+        let known = Known::new(&owner, revisions.clone(), "hash");
+        assert_eq!(known.hash(&owner, &revisions), Some("hash"));
+        let written_again = [Arc::new(ControllerRevision::clone(&revisions[0]))];
+        assert_eq!(known.hash(&owner, &written_again), None);
+        assert_eq!(known.hash(&owner, &[]), None);
+        owner.metadata.generation = Some(2);
+        assert_eq!(known.hash(&owner, &revisions), None);
+        (owner.metadata.uid, owner.metadata.generation) = (Some("another".into()), Some(1));
+        assert_eq!(known.hash(&owner, &revisions), None);
+    }
+}
