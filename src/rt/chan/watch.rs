@@ -15,7 +15,7 @@ use crate::rt::wait::note;
 
 /// A sender counts the change before it looks whether anybody waits; a receiver says that it waits before it looks at the
 /// count. One of them sees the other, whatever the threads.
-/// No waker is woken or dropped under the lock: what hangs on it may come back here.
+/// No waker is woken or dropped under the lock, and no old value: what hangs on it may come back here.
 struct Shared<T> {
     value: RwLock<T>,
     version: AtomicU64,
@@ -117,6 +117,29 @@ impl<T> Shared<T> {
         drop((waiters, gone));
     }
 
+    fn poll_changed(&self, id: u64, seen: &mut u64, cx: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
+        if let Some(known) = self.known(seen) {
+            return Poll::Ready(known);
+        }
+        self.wait(id, cx.waker());
+        if let Some(known) = self.known(seen) {
+            return Poll::Ready(known);
+        }
+        note("a change");
+        Poll::Pending
+    }
+
+    fn known(&self, seen: &mut u64) -> Option<Result<(), RecvError>> {
+        // Before the version: what a sender sent counts before its end does.
+        let over = self.senders.load(SeqCst) == 0;
+        let version = self.version.load(SeqCst);
+        if version != *seen {
+            *seen = version;
+            return Some(Ok(()));
+        }
+        over.then_some(Err(RecvError))
+    }
+
     fn receiver(self: &Arc<Self>, seen: u64) -> Receiver<T> {
         self.receivers.fetch_add(1, SeqCst);
         Receiver { shared: self.clone(), id: self.next_id.fetch_add(1, SeqCst), seen }
@@ -132,7 +155,8 @@ impl<T> Sender<T> {
         if self.0.receivers.load(SeqCst) == 0 {
             return Err(SendError(value));
         }
-        *self.0.value.write().unwrap_or_else(PoisonError::into_inner) = value;
+        let old = std::mem::replace(&mut *self.0.value.write().unwrap_or_else(PoisonError::into_inner), value);
+        drop(old);
         self.0.changed();
         Ok(())
     }
@@ -195,30 +219,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// When all senders are gone and nothing new is left.
     pub async fn changed(&mut self) -> Result<(), RecvError> {
-        poll_fn(|cx| self.poll_changed(cx)).await
-    }
-
-    fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
-        if let Some(known) = self.known() {
-            return Poll::Ready(known);
-        }
-        self.shared.wait(self.id, cx.waker());
-        if let Some(known) = self.known() {
-            return Poll::Ready(known);
-        }
-        note("a change");
-        Poll::Pending
-    }
-
-    fn known(&mut self) -> Option<Result<(), RecvError>> {
-        // Before the version: what a sender sent counts before its end does.
-        let over = self.shared.senders.load(SeqCst) == 0;
-        let version = self.shared.version.load(SeqCst);
-        if version != self.seen {
-            self.seen = version;
-            return Some(Ok(()));
-        }
-        over.then_some(Err(RecvError))
+        poll_fn(|cx| self.shared.poll_changed(self.id, &mut self.seen, cx)).await
     }
 
     /// Waits until `condition` holds for the value.
@@ -228,10 +229,13 @@ impl<T> Receiver<T> {
     pub async fn wait_for(&mut self, mut condition: impl FnMut(&T) -> bool) -> Result<Ref<'_, T>, RecvError> {
         loop {
             self.seen = self.shared.version.load(SeqCst);
-            if condition(&self.shared.borrow()) {
-                return Ok(self.shared.borrow());
+            {
+                let value = self.shared.borrow();
+                if condition(&value) {
+                    return Ok(value);
+                }
             }
-            self.changed().await?;
+            poll_fn(|cx| self.shared.poll_changed(self.id, &mut self.seen, cx)).await?;
         }
     }
 
@@ -295,5 +299,26 @@ mod tests {
             seen
         };
         assert_eq!(on_threads(program), [LAST; 2]);
+    }
+
+    #[test]
+    fn what_was_sent_counts_before_the_end() {
+        let program = async {
+            for round in 0..20_000 {
+                let (sender, mut receiver) = channel(0);
+                let watcher = task::spawn("watcher", async move {
+                    let mut seen = 0;
+                    while receiver.changed().await.is_ok() {
+                        seen = *receiver.borrow();
+                    }
+                    seen
+                });
+                (0..round % 64).for_each(|_| std::hint::spin_loop());
+                sender.send_modify(|now| *now = 1);
+                drop(sender);
+                assert_eq!(watcher.await, Ok(1), "round {round}");
+            }
+        };
+        on_threads(program);
     }
 }
