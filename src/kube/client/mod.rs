@@ -190,6 +190,15 @@ impl Client {
         self.object(Method::POST, collection::<K>(&namespace), JSON, write(object)?).await
     }
 
+    /// The same, for those who do not ask how the server has it.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn post<K: ApiObject>(&self, object: &K) -> Result<(), ApiError> {
+        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+        self.raw(Method::POST, collection::<K>(namespace), JSON, write(object)?).await.map(drop)
+    }
+
     /// Replaces an object. If it names a version, it must be the newest.
     ///
     /// # Errors

@@ -276,8 +276,8 @@ async fn write(
         ..Event::default()
     };
     for _ in 0..correlator.config.tries_max {
-        match client.create(&event).await {
-            Ok(_) => return correlator.wrote(note, &message, name),
+        match client.post(&event).await {
+            Ok(()) => return correlator.wrote(note, &message, name),
             Err(error) if error.is_transport() => sleep(correlator.config.retry_period).await,
             Err(error) => return tracing::debug!(%error, reason = note.reason, "event not recorded"),
         }
