@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use super::clock;
 use super::kind::{KindId, Kinds};
 use super::store::failure::{bad_request, unsupported_patch};
-use super::store::{Change, DeleteOptions, Deleted, Object, Patch, Refusal, Selection, Store, StoreConfig};
+use super::store::{Change, DeleteOptions, Deleted, Object, Part, Patch, Refusal, Selection, Store, StoreConfig};
 use crate::base::{Seed, lock};
 use crate::rt::hyper_io::HyperIo;
 use crate::rt::interpose::clock_unread;
@@ -295,10 +295,14 @@ fn answer(
             };
             Ok((StatusCode::CREATED, made.json().clone()))
         }
-        Route::Update(kind, key, part, validation) => ok(match kinds.get(kind).decode_own(body) {
-            Some(parts) => store.update_decoded(kind, &key, parts, part)?,
-            None => store.update(kind, &key, &parse(body)?, part, validation)?,
-        }),
+        Route::Update(kind, key, part, validation) => {
+            let entry = kinds.get(kind);
+            let own = if part == Part::Status { entry.decode_own_status(body) } else { entry.decode_own(body) };
+            ok(match own {
+                Some(parts) => store.update_decoded(kind, &key, parts, part)?,
+                None => store.update(kind, &key, &parse(body)?, part, validation)?,
+            })
+        }
         Route::Patch(kind, key, part, validation) => {
             ok(store.patch(kind, &key, &patch(headers, body)?, part, validation)?)
         }

@@ -221,7 +221,7 @@ mod tests {
             hub.add(id(word), watcher.clone());
             watcher
         });
-        let mut lines = |bookmarks| {
+        let lines = |bookmarks| {
             hub.tick(&kinds, 7, bookmarks, 10);
             watchers.each_ref().map(|watcher| match watcher.poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Some(line)) => String::from_utf8(line.to_vec()).unwrap(),

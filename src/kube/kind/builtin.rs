@@ -35,6 +35,12 @@ impl Kind {
         self
     }
 
+    /// A status that has defaults of its own.
+    fn defaulted_status(mut self) -> Self {
+        self.status_has_defaults = true;
+        self.status()
+    }
+
     fn generation(mut self) -> Self {
         self.has_generation = true;
         self
@@ -49,7 +55,11 @@ impl Kind {
 
 pub(super) fn table() -> Vec<Kind> {
     vec![
-        Kind::of::<Namespace>(defaults::namespace).short(&["ns"]).cluster().status().selects(&["status.phase"]),
+        Kind::of::<Namespace>(defaults::namespace)
+            .short(&["ns"])
+            .cluster()
+            .defaulted_status()
+            .selects(&["status.phase"]),
         Kind::plain::<Node>().short(&["no"]).cluster().status().selects(&["spec.unschedulable"]),
         Kind::of::<Pod>(defaults::pod).short(&["po"]).status().generation().selects(&[
             "spec.nodeName",
@@ -61,7 +71,10 @@ pub(super) fn table() -> Vec<Kind> {
             "status.podIP",
             "status.nominatedNodeName",
         ]),
-        Kind::of::<Service>(defaults::service).short(&["svc"]).status().selects(&["spec.clusterIP", "spec.type"]),
+        Kind::of::<Service>(defaults::service)
+            .short(&["svc"])
+            .defaulted_status()
+            .selects(&["spec.clusterIP", "spec.type"]),
         Kind::plain::<Endpoints>().short(&["ep"]),
         Kind::plain::<EndpointSlice>(),
         Kind::plain::<ConfigMap>().short(&["cm"]),
@@ -79,8 +92,8 @@ pub(super) fn table() -> Vec<Kind> {
             "source",
             "type",
         ]),
-        Kind::of::<PersistentVolume>(defaults::persistent_volume).short(&["pv"]).cluster().status(),
-        Kind::of::<PersistentVolumeClaim>(defaults::persistent_volume_claim).short(&["pvc"]).status(),
+        Kind::of::<PersistentVolume>(defaults::persistent_volume).short(&["pv"]).cluster().defaulted_status(),
+        Kind::of::<PersistentVolumeClaim>(defaults::persistent_volume_claim).short(&["pvc"]).defaulted_status(),
         Kind::of::<StorageClass>(defaults::storage_class).short(&["sc"]).cluster(),
         Kind::plain::<VolumeAttachment>().cluster().status(),
         Kind::plain::<CSINode>().cluster(),

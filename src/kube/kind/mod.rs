@@ -96,8 +96,12 @@ pub struct Kind {
     pub fields: Vec<String>,
     /// The columns of kubectl's table, for custom kinds; built-in ones are in kubectl.
     pub columns: Vec<Column>,
+    /// Whether decoding fills in defaults of its status.
+    status_has_defaults: bool,
     decode: Decode,
     decode_own: DecodeOwn,
+    /// Whether its type is known to have written a text.
+    wrote: fn(&[u8]) -> bool,
 }
 
 /// Decodes, and fills in defaults if the object is whole.
@@ -155,6 +159,11 @@ impl Kind {
         (self.decode_own)(json)
     }
 
+    /// The same for a status update, which is about nothing else: what is neither metadata nor status may be missing.
+    pub fn decode_own_status(&self, json: &[u8]) -> Option<Parts> {
+        if !self.status_has_defaults && (self.wrote)(json) { own::status_parts(json) } else { self.decode_own(json) }
+    }
+
     /// Whether a new object's status is dropped. Nodes keep theirs: kubelets register with it.
     pub fn begins_without_status(&self) -> bool {
         self.has_status && self.kind != "Node"
@@ -196,8 +205,10 @@ impl Kind {
             custom: false,
             fields: Vec::new(),
             columns: Vec::new(),
+            status_has_defaults: false,
             decode: Box::new(decode),
             decode_own: Box::new(decode_own),
+            wrote: own::wrote::<K>,
         }
     }
 

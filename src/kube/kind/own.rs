@@ -10,7 +10,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Map;
 
 use super::{ApiObject, Parts};
@@ -62,37 +62,45 @@ pub(super) fn wrote<K: ApiObject>(json: &[u8]) -> bool {
 
 /// Takes an object apart as it stands.
 pub(super) fn parts(json: &[u8]) -> Option<Parts> {
-    serde_json::from_slice::<Whole>(json).ok().map(|whole| whole.0)
+    take_apart(json, Fields { of_body: |_| true })
 }
 
-/// An object whose metadata is read as its type and everything else as it stands.
-struct Whole(Parts);
+/// The same, of its body the status alone.
+pub(super) fn status_parts(json: &[u8]) -> Option<Parts> {
+    take_apart(json, Fields { of_body: |field| field == "status" })
+}
 
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
+fn take_apart(json: &[u8], fields: Fields) -> Option<Parts> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let parts = deserializer.deserialize_map(fields).ok()?;
+    deserializer.end().ok()?;
+    Some(parts)
+}
 
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Whole;
+/// Reads an object's metadata as its type, and those other fields that are wanted as they stand.
+struct Fields {
+    of_body: fn(&str) -> bool,
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+impl<'de> Visitor<'de> for Fields {
+    type Value = Parts;
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Whole, A::Error> {
-                let (mut meta, mut body) = (ObjectMeta::default(), Map::new());
-                while let Some(field) = map.next_key::<String>()? {
-                    if field == "metadata" {
-                        meta = map.next_value()?;
-                    } else {
-                        body.insert(field, map.next_value()?);
-                    }
-                }
-                Ok(Whole((meta, body)))
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parts, A::Error> {
+        let (mut meta, mut body) = (ObjectMeta::default(), Map::new());
+        while let Some(field) = map.next_key::<String>()? {
+            if field == "metadata" {
+                meta = map.next_value()?;
+            } else if (self.of_body)(&field) {
+                body.insert(field, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
         }
-
-        deserializer.deserialize_map(Fields)
+        Ok((meta, body))
     }
 }
 
@@ -126,11 +134,26 @@ mod tests {
         let typed: K = serde_json::from_slice(&own).unwrap();
         assert_eq!(write(&typed).unwrap(), own, "{}", kind.kind);
         assert_eq!(kind.decode_own(&own), Some(parts), "{}, known to be its own", kind.kind);
+        let status_alone = |(meta, mut body): Parts| {
+            body.retain(|field, _| field == "status");
+            (meta, body)
+        };
+        let got = kind.decode_own_status(&own).map(status_alone);
+        assert_eq!(got, kind.decode_own(&own).map(status_alone), "{}, its status", kind.kind);
         let spaced = [&own[..], b" "].concat();
         assert_eq!(kind.decode_own(&spaced), None, "{}", kind.kind);
         let mut more: Value = serde_json::from_slice(&own).unwrap();
         more["fancy"] = json!(1);
         assert_eq!(kind.decode_own(more.to_string().as_bytes()), None, "{}", kind.kind);
+    }
+
+    #[test]
+    fn kinds_say_whether_their_status_has_defaults() {
+        let kinds = crate::kube::fluid::kinds(Kinds::builtin());
+        for (_, kind) in kinds.iter().filter(|(_, kind)| kind.has_status && !kind.custom) {
+            let (parts, _) = kind.decode(&json!({"metadata": {"name": "n"}})).unwrap();
+            assert_eq!(parts.1.contains_key("status"), kind.status_has_defaults, "{}", kind.kind);
+        }
     }
 
     #[test]
