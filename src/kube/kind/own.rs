@@ -151,7 +151,7 @@ mod tests {
     fn kinds_say_whether_their_status_has_defaults() {
         let kinds = crate::kube::fluid::kinds(Kinds::builtin());
         for (_, kind) in kinds.iter().filter(|(_, kind)| kind.has_status && !kind.custom) {
-            let (parts, _) = kind.decode(&json!({"metadata": {"name": "n"}})).unwrap();
+            let (parts, _) = kind.decode(&json!({"metadata": {"name": "n"}, "spec": {}})).unwrap();
             assert_eq!(parts.1.contains_key("status"), kind.status_has_defaults, "{}", kind.kind);
         }
     }

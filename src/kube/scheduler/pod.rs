@@ -1,7 +1,7 @@
 //! A pod as the scheduler sees it: what its rules ask for, computed once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec, Toleration, WeightedPodAffinityTerm};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -126,6 +126,8 @@ impl Terms {
     }
 }
 
+static NO_SPEC: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
+
 /// A pod and what follows from it.
 #[derive(Debug, Clone)]
 pub struct PodInfo {
@@ -133,8 +135,6 @@ pub struct PodInfo {
     pub pod: Arc<Pod>,
     /// Its namespace and name.
     pub key: Key,
-    /// Its specification; empty if it has none.
-    pub spec: PodSpec,
     /// What it asks for.
     pub requests: Resources,
     /// What scores assume that it asks for.
@@ -149,14 +149,19 @@ impl PodInfo {
     /// Computes what the scheduler needs to know of `pod`.
     pub fn new(pod: Arc<Pod>) -> Self {
         let key = key_of(&pod);
-        let spec = pod.spec.clone().unwrap_or_default();
-        let (requests, assumed_requests) = (requests(&spec, true), requests(&spec, false));
-        Self { key, requests, assumed_requests, ports: ports(&spec), terms: Terms::of(&pod), spec, pod }
+        let spec = pod.spec.as_ref().unwrap_or(&NO_SPEC);
+        let (requests, assumed_requests) = (requests(spec, true), requests(spec, false));
+        Self { key, requests, assumed_requests, ports: ports(spec), terms: Terms::of(&pod), pod }
+    }
+
+    /// Its specification; empty if it has none.
+    pub fn spec(&self) -> &PodSpec {
+        self.pod.spec.as_ref().unwrap_or(&NO_SPEC)
     }
 
     /// Higher goes first; 0 where the pod has none.
     pub fn priority(&self) -> i32 {
-        self.spec.priority.unwrap_or(0)
+        self.spec().priority.unwrap_or(0)
     }
 
     /// Its labels.
@@ -166,12 +171,12 @@ impl PodInfo {
 
     /// Its tolerations.
     pub fn tolerations(&self) -> &[Toleration] {
-        self.spec.tolerations.as_deref().unwrap_or_default()
+        self.spec().tolerations.as_deref().unwrap_or_default()
     }
 
     /// The names of the claims that its volumes use, in order. An ephemeral volume's claim is named after pod and volume.
     pub fn claims(&self) -> impl Iterator<Item = String> {
-        self.spec.volumes.iter().flatten().filter_map(|volume| {
+        self.spec().volumes.iter().flatten().filter_map(|volume| {
             match (&volume.persistent_volume_claim, &volume.ephemeral) {
                 (Some(claim), _) => Some(claim.claim_name.clone()),
                 (None, Some(_)) => Some(format!("{}-{}", self.key.1, volume.name)),

@@ -69,7 +69,7 @@ fn nothing(nodes: usize, refusals: &BTreeMap<String, Vec<String>>) -> String {
 
 /// Upstream's `PodEligibleToPreemptOthers`.
 fn not_eligible(view: View<'_>, pod: &PodInfo, error: &FitError) -> Option<&'static str> {
-    if pod.spec.preemption_policy.as_deref() == Some("Never") {
+    if pod.spec().preemption_policy.as_deref() == Some("Never") {
         return Some("not eligible due to preemptionPolicy=Never.");
     }
     let promised = &view.nominated.get(&pod.key)?.0;

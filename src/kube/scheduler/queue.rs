@@ -70,7 +70,7 @@ impl Queue {
             self.enter(&key, Room::Active);
             return;
         };
-        let changed = entry.pod.spec != pod.spec || entry.pod.labels() != pod.labels();
+        let changed = entry.pod.spec() != pod.spec() || entry.pod.labels() != pod.labels();
         let room = entry.room;
         self.active.remove(&turn(entry));
         entry.pod = pod;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
-use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Toleration};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
 
@@ -57,24 +57,40 @@ pub struct Plan {
 
 /// Whether a node should get a pod, and whether one that runs there may stay: `NodeShouldRunDaemonPod`.
 pub fn should_run(set: &DaemonSet, node: &Node) -> (bool, bool) {
-    suits(&pod_spec(set), node)
+    Needs::of(set).suits(node)
 }
 
-/// The spec of a set's pods, before a node is chosen.
-fn pod_spec(set: &DaemonSet) -> PodSpec {
-    let mut spec = set.spec.template.spec.clone().unwrap_or_default();
-    tolerate(&mut spec);
-    spec
+/// What a set's pods ask of their nodes.
+struct Needs<'a> {
+    spec: Option<&'a PodSpec>,
+    tolerations: Vec<Toleration>,
 }
 
-fn suits(spec: &PodSpec, node: &Node) -> (bool, bool) {
-    let here = spec.node_name.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == name(&node.metadata));
-    if !here || !pod_selects_node(spec, node) {
-        return (false, false);
+impl<'a> Needs<'a> {
+    fn of(set: &'a DaemonSet) -> Self {
+        let spec = set.spec.template.spec.as_ref();
+        // Of a whole template only this is copied.
+        let mut own = PodSpec {
+            host_network: spec.and_then(|spec| spec.host_network),
+            tolerations: spec.and_then(|spec| spec.tolerations.clone()),
+            ..PodSpec::default()
+        };
+        tolerate(&mut own);
+        Self { spec, tolerations: own.tolerations.unwrap_or_default() }
     }
-    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
-    let run = untolerated(taints(node), tolerations, &["NoSchedule", "NoExecute"]).is_none();
-    (run, untolerated(taints(node), tolerations, &["NoExecute"]).is_none())
+
+    fn suits(&self, node: &Node) -> (bool, bool) {
+        if self.spec.is_some_and(|spec| !may_be_on(spec, node)) {
+            return (false, false);
+        }
+        let run = untolerated(taints(node), &self.tolerations, &["NoSchedule", "NoExecute"]).is_none();
+        (run, untolerated(taints(node), &self.tolerations, &["NoExecute"]).is_none())
+    }
+}
+
+fn may_be_on(spec: &PodSpec, node: &Node) -> bool {
+    let here = spec.node_name.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == name(&node.metadata));
+    here && pod_selects_node(spec, node)
 }
 
 /// Decides.
@@ -86,12 +102,12 @@ pub fn plan(view: &View<'_>) -> Plan {
     for pods in by_node.values_mut() {
         pods.sort_by_key(|pod| (moment(pod.metadata.creation_timestamp.as_ref()), name(&pod.metadata)));
     }
-    let spec = pod_spec(view.set);
+    let needs = Needs::of(view.set);
     let verdicts: Vec<(&str, bool, bool)> = view
         .nodes
         .iter()
         .map(|node| {
-            let (run, stay) = suits(&spec, node);
+            let (run, stay) = needs.suits(node);
             (name(&node.metadata), run, stay)
         })
         .collect();

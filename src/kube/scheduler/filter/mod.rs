@@ -95,13 +95,13 @@ impl<'a> Filters<'a> {
     /// # Errors
     /// What refuses the pod on every node.
     pub fn new(snapshot: &'a Snapshot, pod: &'a PodInfo) -> Result<Self, Rejection> {
-        if pod.spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
+        if pod.spec().scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
             return Err(Rejection::unresolvable(
                 Plugin::SchedulingGates,
                 "Scheduling is blocked due to non-empty scheduling gates",
             ));
         }
-        let named = node::named(&pod.spec);
+        let named = node::named(pod.spec());
         if named.as_ref().is_some_and(BTreeSet::is_empty) {
             let reason = "pod affinity terms conflict";
             return Err(Rejection::unresolvable(Plugin::NodeAffinity, reason));

@@ -25,7 +25,7 @@ pub fn unschedulable(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
 
 /// The pod names its node.
 pub fn name(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-    let wanted = pod.spec.node_name.as_deref().unwrap_or_default();
+    let wanted = pod.spec().node_name.as_deref().unwrap_or_default();
     if wanted.is_empty() || wanted == node.name() {
         return Ok(());
     }
@@ -42,7 +42,7 @@ pub fn taints(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
 
 /// Node selector and required node affinity.
 pub fn affinity(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-    if pod_selects_node(&pod.spec, &node.node) {
+    if pod_selects_node(pod.spec(), &node.node) {
         return Ok(());
     }
     Err(Rejection::unresolvable(Plugin::NodeAffinity, "node(s) didn't match Pod's node affinity/selector"))

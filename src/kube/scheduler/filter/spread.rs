@@ -66,7 +66,7 @@ impl Constraint {
 
     /// Whether the pods on `node` count (`nodeAffinityPolicy`, `nodeTaintsPolicy`).
     pub fn counts_node(&self, pod: &PodInfo, node: &NodeInfo) -> bool {
-        let affinity = !self.honour_affinity || pod_selects_node(&pod.spec, &node.node);
+        let affinity = !self.honour_affinity || pod_selects_node(pod.spec(), &node.node);
         let taints =
             !self.honour_taints || untolerated(node.taints(), pod.tolerations(), &[NO_SCHEDULE, NO_EXECUTE]).is_none();
         affinity && taints
@@ -76,7 +76,7 @@ impl Constraint {
 /// The pod's constraints: hard (`DoNotSchedule`) or soft (`ScheduleAnyway`).
 pub fn constraints(pod: &PodInfo, hard: bool) -> Vec<Constraint> {
     let wanted = if hard { "DoNotSchedule" } else { "ScheduleAnyway" };
-    let given = pod.spec.topology_spread_constraints.iter().flatten();
+    let given = pod.spec().topology_spread_constraints.iter().flatten();
     given.filter(|c| c.when_unsatisfiable == wanted).map(|c| Constraint::new(c, pod)).collect()
 }
 

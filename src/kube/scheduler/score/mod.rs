@@ -83,7 +83,7 @@ fn avoided_taints(pod: &PodInfo, node: &NodeInfo) -> i64 {
 
 /// The weights of the preferred terms that the node satisfies.
 fn preferred_nodes(pod: &PodInfo, node: &NodeInfo) -> i64 {
-    let affinity = pod.spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let affinity = pod.spec().affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let terms = affinity.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
     let satisfied = terms.into_iter().flatten().filter(|term| term_matches(&term.preference, &node.node));
     satisfied.map(|term| i64::from(term.weight)).sum()

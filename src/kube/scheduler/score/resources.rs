@@ -73,7 +73,7 @@ impl Images {
         if self.images.is_empty() || self.nodes == 0 {
             return 0;
         }
-        let containers = pod.spec.init_containers.iter().flatten().chain(&pod.spec.containers);
+        let containers = pod.spec().init_containers.iter().flatten().chain(&pod.spec().containers);
         let (mut sum, mut count) = (0i64, 0i64);
         for container in containers {
             count += 1;

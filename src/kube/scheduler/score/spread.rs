@@ -18,7 +18,7 @@ const DEFAULTS: [(&str, i64); 2] = [(HOSTNAME, 3), (ZONE, 5)];
 /// Normalised scores of `nodes`, in their order.
 pub fn scores(snapshot: &Snapshot, pod: &PodInfo, nodes: &[&NodeInfo], defaults: bool) -> Vec<i64> {
     let mut soft = constraints(pod, false);
-    let own = pod.spec.topology_spread_constraints.as_ref().is_some_and(|c| !c.is_empty());
+    let own = pod.spec().topology_spread_constraints.as_ref().is_some_and(|c| !c.is_empty());
     if !own && defaults {
         let selector = default_selector(snapshot, pod);
         let of = |selector: &LabelSelector| DEFAULTS.map(|(key, skew)| Constraint::soft(key, skew, selector.clone()));
