@@ -46,7 +46,10 @@ fn by_disk(lab: &Lab, host: HostId, store: &[String]) -> BTreeMap<DiskId, Vec<St
     for dir in store {
         let Some((at, disk)) = mounts.iter().find(|(at, _)| is_within(dir, at)) else { continue };
         let own = &dir[at.trim_end_matches('/').len()..];
-        by_disk.entry(*disk).or_default().push(own.to_owned());
+        let dirs = by_disk.entry(*disk).or_default();
+        if !dirs.iter().any(|known| known == own) {
+            dirs.push(own.to_owned());
+        }
     }
     by_disk
 }
@@ -71,24 +74,25 @@ pub fn disk_changes(lab: &Lab, cluster: &Cluster, member: usize) -> u64 {
 
 fn headers(lab: &Lab, host: HostId, store: &[String]) -> Vec<Header> {
     let on = |(disk, dirs): (DiskId, Vec<String>)| {
-        let header = |(path, bytes): (String, Option<&[u8]>)| {
-            let (dir, name) = path.rsplit_once('/')?;
-            let block = block_named(name).filter(|_| dirs.iter().any(|known| known == dir))?;
-            Header::decode(block, bytes?).ok()
-        };
-        let all = |files: &FileSystem| files.walk().into_iter().filter_map(header).collect::<Vec<_>>();
+        let header = |(name, bytes): (&str, &[u8])| Header::decode(block_named(name)?, bytes).ok();
+        let all =
+            |files: &FileSystem| dirs.iter().flat_map(|dir| files.files_of(dir)).filter_map(header).collect::<Vec<_>>();
         lab.disks.look(disk, all).unwrap_or_default()
     };
     by_disk(lab, host, store).into_iter().flat_map(on).collect()
 }
 
 fn find(disk: DiskId, files: &FileSystem, dirs: &[String]) -> Vec<BlockFile> {
-    let block_file = |(path, bytes): (String, Option<&[u8]>)| {
-        let (dir, name) = path.rsplit_once('/')?;
-        let block = block_named(name).filter(|_| dirs.iter().any(|known| known == dir))?;
-        let (header, health) = inspect(block, bytes?).ok()?;
-        let start = HEADER_BYTES as u64;
+    let block_file = |dir: &str, name: &str, bytes: &[u8]| {
+        let block = block_named(name)?;
+        let (header, health) = inspect(block, bytes).ok()?;
+        let (start, path) = (HEADER_BYTES as u64, format!("{dir}/{name}"));
         Some(BlockFile { block, disk, path, payload: start..start + header.length, bad: health.is_err() })
     };
-    files.walk().into_iter().filter_map(block_file).collect()
+    let mut found = Vec::new();
+    for dir in dirs {
+        found.extend(files.files_of(dir).filter_map(|(name, bytes)| block_file(dir, name, bytes)));
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
 }

@@ -366,6 +366,12 @@ impl FileSystem {
         self.file(self.lookup(path)?).map(FileData::bytes)
     }
 
+    /// The files of a directory, by name; none if there is no such directory.
+    pub fn files_of(&self, dir: &str) -> impl Iterator<Item = (&str, &[u8])> {
+        let entries = self.lookup(dir).and_then(|inode| self.dir(inode)).map(|dir| &dir.entries);
+        entries.into_iter().flatten().filter_map(|(name, inode)| Some((name.as_str(), self.file(*inode).ok()?.bytes())))
+    }
+
     /// All files with their contents and all directories (`None`), by absolute path.
     pub fn walk(&self) -> BTreeMap<String, Option<&[u8]>> {
         let mut found = BTreeMap::new();
