@@ -4,7 +4,10 @@
 //! kept for the next. A request that met a connection which the server had closed is sent again only if it cannot have
 //! arrived. After a deadline all idle connections are dropped: they lead to the same silence.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST};
@@ -13,13 +16,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
+use pin_project_lite::pin_project;
 
 use super::error::ApiError;
 use crate::base::lock;
 use crate::rt::hyper_io::HyperIo;
-use crate::rt::interpose::clock_unread;
-use crate::rt::net;
-use crate::rt::task::{self, AbortHandle};
+use crate::rt::interpose::{ClockUnread, clock_unread};
+use crate::rt::net::{self, TcpStream};
 use crate::rt::time::{Duration, Elapsed, Instant, timeout};
 
 /// Idle connections that are kept.
@@ -49,15 +52,58 @@ impl Call {
     }
 }
 
-/// A connection whose task ends with it.
+/// hyper looks at the clock in every poll, although nobody reads a date.
+type Work = ClockUnread<http1::Connection<HyperIo<TcpStream>, Full<Bytes>>>;
+
+/// A connection. It has no task: whoever waits for it works for it, and one that nobody waits for has nothing to do.
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    task: AbortHandle,
+    /// None when it is over.
+    work: Option<Pin<Box<Work>>>,
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
+impl Connection {
+    /// Waits for something that comes over the connection.
+    pub(super) fn wait<F: Future>(&mut self, something: F) -> Wait<'_, F> {
+        Wait { connection: self, something }
+    }
+
+    async fn ready(&mut self) -> hyper::Result<()> {
+        poll_fn(|cx| {
+            self.poll_work(cx);
+            self.sender.poll_ready(cx)
+        })
+        .await
+    }
+
+    fn poll_work(&mut self, cx: &mut Context<'_>) {
+        let Some(Poll::Ready(end)) = self.work.as_mut().map(|work| work.as_mut().poll(cx)) else { return };
+        self.work = None;
+        if let Err(error) = end {
+            tracing::trace!(%error, "connection to the API server ended");
+        }
+    }
+}
+
+pin_project! {
+    /// See [`Connection::wait`].
+    pub(super) struct Wait<'a, F> {
+        connection: &'a mut Connection,
+        #[pin]
+        something: F,
+    }
+}
+
+impl<F: Future> Future for Wait<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(got) = this.something.as_mut().poll(cx) {
+            return Poll::Ready(got);
+        }
+        this.connection.poll_work(cx);
+        this.something.poll(cx)
     }
 }
 
@@ -76,9 +122,9 @@ impl Http {
     /// Sends a request and gives the whole answer.
     pub(super) async fn call(&self, call: &Call, deadline: Duration) -> Result<(StatusCode, Bytes), ApiError> {
         let whole = async {
-            let (response, connection) = self.exchange(call).await?;
+            let (response, mut connection) = self.exchange(call).await?;
             let status = response.status();
-            let body = response.into_body().collect().await.map_err(broken)?.to_bytes();
+            let body = connection.wait(response.into_body().collect()).await.map_err(broken)?.to_bytes();
             self.keep(connection);
             Ok((status, body))
         };
@@ -108,14 +154,15 @@ impl Http {
                 None => (self.connect().await?, false),
             };
             let request = call.request(&self.host_port)?;
-            if let Err(error) = connection.sender.ready().await {
+            if let Err(error) = connection.ready().await {
                 // Nothing was sent. Each turn uses up one idle connection.
                 if reused {
                     continue;
                 }
                 return Err(broken(error));
             }
-            match connection.sender.send_request(request).await {
+            let response = connection.sender.send_request(request);
+            match connection.wait(response).await {
                 Ok(response) => return Ok((response, connection)),
                 Err(error) if reused && (error.is_canceled() || call.method == Method::GET) => {}
                 Err(error) => return Err(broken(error)),
@@ -126,13 +173,8 @@ impl Http {
     async fn connect(&self) -> Result<Connection, ApiError> {
         let refused = |error: std::io::Error| ApiError::Connect(format!("{}: {error}", self.host_port));
         let stream = net::connect(&self.host_port).await.map_err(refused)?;
-        let (sender, connection) = http1::handshake(HyperIo::new(stream)).await.map_err(broken)?;
-        let task = task::spawn("api-client-connection", async move {
-            if let Err(error) = clock_unread(connection).await {
-                tracing::trace!(%error, "connection to the API server ended");
-            }
-        });
-        Ok(Connection { sender, task: task.abort_handle() })
+        let (sender, work) = http1::handshake(HyperIo::new(stream)).await.map_err(broken)?;
+        Ok(Connection { sender, work: Some(Box::pin(clock_unread(work))) })
     }
 
     fn take_idle(&self) -> Option<Connection> {

@@ -175,10 +175,12 @@ impl Client {
         }
         let target = with_query(collection::<K>(namespace), &query);
         let call = Call { method: Method::GET, target, media_type: JSON, body: Bytes::new() };
-        let (response, connection) = self.http.open(&call, self.config.request_timeout).await?;
-        let status = response.status();
-        let watch = Watch::new(self.http.clone(), response.into_body(), connection, self.config.watch_silence_max);
-        if status == StatusCode::OK { Ok(watch) } else { Err(watch.refused(status).await) }
+        let (response, mut connection) = self.http.open(&call, self.config.request_timeout).await?;
+        let (status, body, silence_max) = (response.status(), response.into_body(), self.config.watch_silence_max);
+        if status != StatusCode::OK {
+            return Err(watch::refused(status, body, &mut connection, silence_max).await);
+        }
+        Ok(Watch::new(self.http.clone(), body, connection, silence_max))
     }
 
     /// Makes an object, in the namespace that its metadata names. Gives it as the server has it.

@@ -27,7 +27,7 @@ pub struct Watch<K> {
     rest: Bytes,
     silence_max: Duration,
     http: Arc<Http>,
-    /// None when it was given back.
+    /// None at the end.
     connection: Option<Connection>,
     _of: PhantomData<fn() -> K>,
 }
@@ -52,7 +52,8 @@ impl<K: ApiObject> Watch<K> {
                 }
                 return event(&line).map(Some);
             }
-            match timeout(self.silence_max, self.body.frame()).await {
+            let Some(connection) = &mut self.connection else { return Ok(None) };
+            match timeout(self.silence_max, connection.wait(self.body.frame())).await {
                 Err(_) => return Err(ApiError::Deadline(self.silence_max)),
                 Ok(None) => {
                     self.connection.take().into_iter().for_each(|connection| self.http.keep(connection));
@@ -68,14 +69,19 @@ impl<K: ApiObject> Watch<K> {
             }
         }
     }
+}
 
-    /// The refusal that came instead.
-    pub(super) async fn refused(self, status: StatusCode) -> ApiError {
-        match timeout(self.silence_max, self.body.collect()).await {
-            Ok(Ok(body)) => refusal(status, &body.to_bytes()),
-            Ok(Err(error)) => ApiError::Exchange(error.to_string()),
-            Err(_) => ApiError::Deadline(self.silence_max),
-        }
+/// The refusal that came instead of a watch.
+pub(super) async fn refused(
+    status: StatusCode,
+    body: Incoming,
+    connection: &mut Connection,
+    silence_max: Duration,
+) -> ApiError {
+    match timeout(silence_max, connection.wait(body.collect())).await {
+        Ok(Ok(body)) => refusal(status, &body.to_bytes()),
+        Ok(Err(error)) => ApiError::Exchange(error.to_string()),
+        Err(_) => ApiError::Deadline(silence_max),
     }
 }
 
