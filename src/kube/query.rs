@@ -1,5 +1,7 @@
 //! Query strings, as both ends of the API need them: `application/x-www-form-urlencoded`.
 
+use std::borrow::Cow;
+
 /// One `name=value` pair more, escaped.
 pub fn push(query: &mut String, name: &str, value: &str) {
     if !query.is_empty() {
@@ -26,15 +28,16 @@ fn escape(out: &mut String, text: &str) {
 /// The pairs of a query, unescaped. What is escaped wrongly stays as it is.
 pub fn pairs(query: &str) -> Vec<(String, String)> {
     let parts = query.split('&').filter(|part| !part.is_empty());
-    parts.map(|part| part.split_once('=').unwrap_or((part, ""))).map(|(n, v)| (unescape(n), unescape(v))).collect()
+    let pairs = parts.map(|part| part.split_once('=').unwrap_or((part, "")));
+    pairs.map(|(name, value)| (unescape(name).into_owned(), unescape(value).into_owned())).collect()
 }
 
 /// Without `%xx` and `+`.
-pub fn unescape(text: &str) -> String {
+pub fn unescape(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     // Nearly every step of every path is such a text.
     if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        return text.to_owned();
+        return text.into();
     }
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -51,7 +54,7 @@ pub fn unescape(text: &str) -> String {
         }
         at += 1;
     }
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8_lossy(&out).into_owned().into()
 }
 
 #[cfg(test)]

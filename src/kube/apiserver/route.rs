@@ -1,5 +1,7 @@
 //! What a request is about: upstream's paths and query parameters, taken apart. Pure.
 
+use std::borrow::Cow;
+
 use http::Method;
 
 use crate::kube::kind::{KindId, Kinds, ObjectKey};
@@ -136,8 +138,8 @@ pub(super) fn route(kinds: &Kinds, method: &Method, path: &str, query: &str) -> 
 }
 
 fn place(kinds: &Kinds, path: &str) -> Result<Place, Refusal> {
-    let steps: Vec<String> = path.trim_matches('/').split('/').map(query::unescape).collect();
-    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    let steps: Vec<Cow<'_, str>> = path.trim_matches('/').split('/').map(query::unescape).collect();
+    let steps: Vec<&str> = steps.iter().map(|step| &**step).collect();
     let (group, version, rest) = match steps.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),
         ["apis", group, version, rest @ ..] => (*group, *version, rest),

@@ -112,7 +112,7 @@ fn asked(method: &Method, path: &str, query: &str) -> Option<Asked> {
         },
         _ => return None,
     };
-    let own = |text: &str| query::unescape(text);
+    let own = |text: &str| query::unescape(text).into_owned();
     Some(Asked { namespace: own(namespace), pod: own(pod), container: own(container), what })
 }
 

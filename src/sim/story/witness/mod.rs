@@ -92,6 +92,7 @@ impl Story<'_> {
         if changed {
             witness.gone.look(kubernetes, now);
             witness.bindings.look(kubernetes, now);
+            witness.caches.look(kubernetes, self.scenario, now);
         }
         if changed || due {
             witness.rows.look(&self.lab, &self.cluster, self.scenario, now);
@@ -100,7 +101,6 @@ impl Story<'_> {
             return;
         }
         witness.looked = Some(now);
-        witness.caches.look(kubernetes, self.scenario, now);
         witness.resources.look(kubernetes);
         witness.journals.look(&self.cluster, self.scenario, now);
         if self.healed.is_some() {
