@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
-use kube::core::params::{DeleteParams, ListParams};
+use kube::core::WatchEvent;
+use kube::core::params::{DeleteParams, ListParams, WatchParams};
 use serde_json::json;
 use stormglass::base::{HostId, Seed, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
@@ -16,6 +17,7 @@ use stormglass::kube::kind::{Kinds, ObjectKey};
 use stormglass::kube::kubectl::Kubectl;
 use stormglass::kube::store::{Part, Patch as StorePatch, Validation};
 use stormglass::rt::time::{Instant, sleep};
+use stormglass::world::engine::SynPolicy;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 
@@ -161,6 +163,40 @@ fn an_informer_outlives_its_server() {
     after(120);
     assert!(bench.lab.world.panics().is_empty(), "{:?}", bench.lab.world.panics());
     assert_eq!(lock(&out).take().unwrap(), ["before", "later", "meanwhile"]);
+}
+
+#[test]
+fn an_informer_asks_once_and_leaves_its_connection_to_the_next_request() {
+    let bench = bench(5, ApiServerConfig::default());
+    let out = bench.start(async {
+        let client = Client::new(API);
+        client.create(&pod("a")).await.unwrap();
+        client.create(&pod("b")).await.unwrap();
+        // A watch of its own, so that nothing but its end gives a connection back.
+        let watching = Client::new(API);
+        let params =
+            WatchParams { timeout: Some(2), send_initial_events: true, bookmarks: true, ..WatchParams::default() };
+        let mut watch = watching.watch::<Pod>("", &params, "").await.unwrap();
+        let mut told = Vec::new();
+        while let Some(event) = watch.next().await.unwrap() {
+            told.push(match event {
+                WatchEvent::Added(pod) => pod.metadata.name.clone().unwrap(),
+                WatchEvent::Bookmark(mark) => format!("{:?}", mark.metadata.annotations),
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!(told, ["a", "b", r#"{"k8s.io/initial-events-end": "true"}"#]);
+        let found = watching.get::<Pod>("default", "a").await.map(|pod| pod.metadata.name);
+        let informer = Informer::<Pod>::all(&client);
+        informer.synced().await;
+        (found.unwrap(), informer.list().len())
+    });
+    bench.lab.world.run_until(bench.lab.world.world_now() + Duration::from_secs(1));
+    assert_eq!(bench.server.counters().requests, 3);
+    bench.lab.world.set_syn_policy(bench.node, bench.master, SynPolicy::Refuse);
+    bench.lab.world.run_until(bench.lab.world.world_now() + Duration::from_secs(10));
+    assert_eq!(lock(&out).take(), Some((Some("a".into()), 2)));
+    assert_eq!(bench.server.counters().requests, 5, "the cache was filled by one");
 }
 
 #[test]
