@@ -224,7 +224,7 @@ impl ApiServer {
         WatchBody::new(self, watcher, id, lasts.min(Duration::from_secs(u64::from(u32::MAX))))
     }
 
-    /// Gives every watch a sign of life, for ever.
+    /// Gives every watch a sign of life and lets what happened grow old, for ever.
     async fn tick(self: Arc<Self>) {
         let mut ticks = interval(self.config.ping_period);
         let mut marks_at = Instant::now() + self.config.bookmark_period;
@@ -234,7 +234,8 @@ impl ApiServer {
             if marks {
                 marks_at = now + self.config.bookmark_period;
             }
-            let state = lock(&self.state);
+            let mut state = lock(&self.state);
+            state.store.age();
             let store = &state.store;
             state.hub.tick(store.kinds(), store.revision(), marks, self.config.watch_lines_max);
         }

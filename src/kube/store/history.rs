@@ -1,7 +1,7 @@
 //! The last events of one kind, for watches that resume.
 //!
-//! Older ones are forgotten by number, as kube-apiserver's watch cache does, or by compaction, as etcd does: who resumes
-//! from before gets `410 Gone`. Rule: versions only grow, and everything after `forgotten` is here.
+//! Older ones are forgotten by age and number, as kube-apiserver's watch cache does, or by compaction, as etcd does: who
+//! resumes from before gets `410 Gone`. Rule: versions only grow, and everything after `forgotten` is here.
 
 use std::collections::VecDeque;
 
@@ -21,6 +21,13 @@ impl History {
         debug_assert!(self.events.back().is_none_or(|last| last.version < event.version), "versions only grow");
         self.events.push_back(event);
         while self.events.len() > max {
+            self.forget_first();
+        }
+    }
+
+    /// Forgets events up to a version, as long as more than `kept` are left.
+    pub fn shrink(&mut self, version: u64, kept: usize) {
+        while self.events.len() > kept && self.events.front().is_some_and(|event| event.version <= version) {
             self.forget_first();
         }
     }

@@ -21,7 +21,7 @@ mod tests;
 mod validate;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -45,19 +45,25 @@ const BACKGROUND: [&str; 2] = ["Lease", "Event"];
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
+/// Periods for which events are young: with the API server's of 30 s, 90 s. The watch cache's `eventFreshDuration` is 75 s.
+pub const PERIODS: usize = 3;
+
 /// The store's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// Events of one kind that a watch can resume from; older ones are `410 Gone`. kube-apiserver's watch cache starts
-    /// with 100 and grows with the load to 102,400.
+    /// Most events of one kind that a watch can resume from; older ones are `410 Gone`. kube-apiserver's watch cache grows
+    /// to 102,400.
     pub history_events_max: usize,
+    /// Of events that have grown old ([`Store::age`]) so many of a kind are kept: the capacity that the watch cache begins
+    /// with and shrinks to.
+    pub history_events_kept: usize,
     /// Whether an object in a namespace that is not there makes it. Upstream refuses.
     pub namespaces_made: bool,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { history_events_max: 1000, namespaces_made: false }
+        Self { history_events_max: 1000, history_events_kept: 100, namespaces_made: false }
     }
 }
 
@@ -78,14 +84,25 @@ pub struct Store {
     chance: Stream,
     addresses: u32,
     fresh: Vec<(KindId, Event)>,
+    /// The revision at the end of each of the last periods.
+    periods: VecDeque<u64>,
 }
 
 impl Store {
     /// A cluster's store with nothing in it but the namespaces that every cluster has.
     pub fn new(kinds: Arc<Kinds>, config: StoreConfig, chance: Stream, now: Timestamp) -> Self {
         let tables = kinds.iter().map(|_| Table::default()).collect();
-        let mut store =
-            Self { kinds, config, tables, revision: 1, decisive: 1, chance, addresses: 0, fresh: Vec::new() };
+        let mut store = Self {
+            kinds,
+            config,
+            tables,
+            revision: 1,
+            decisive: 1,
+            chance,
+            addresses: 0,
+            fresh: Vec::new(),
+            periods: VecDeque::new(),
+        };
         if let Some(kind) = store.kinds.by_kind("v1", "Namespace") {
             for name in NAMESPACES {
                 let namespace = json!({"metadata": {"name": name}});
@@ -149,6 +166,16 @@ impl Store {
         }
         let history = &self.tables[kind.0].history;
         history.after(version).ok_or_else(|| too_old(version, history.forgotten()))
+    }
+
+    /// Another period is over: forgets events that are older than the last [`PERIODS`], but for the newest of each kind.
+    pub fn age(&mut self) {
+        self.periods.push_back(self.revision);
+        if self.periods.len() <= PERIODS {
+            return;
+        }
+        let (old, kept) = (self.periods.pop_front().unwrap_or_default(), self.config.history_events_kept);
+        self.tables.iter_mut().for_each(|table| table.history.shrink(old, kept));
     }
 
     /// Forgets all events up to now, as etcd's compaction does: every watch that resumes from before is `410 Gone`.

@@ -335,6 +335,28 @@ fn what_was_forgotten_is_gone() {
 }
 
 #[test]
+fn old_events_are_forgotten_but_for_the_newest() {
+    let mut store = store(StoreConfig { history_events_kept: 2, ..StoreConfig::default() });
+    let cm = kind(&store, "cm");
+    let made =
+        |store: &mut Store, n: u32| make(store, "cm", json!({"metadata": {"name": format!("m{n}")}})).unwrap().version;
+    let first: Vec<u64> = (0..4).map(|n| made(&mut store, n)).collect();
+    (0..super::PERIODS).for_each(|_| store.age());
+    assert_eq!(store.events_after(cm, first[0]).unwrap().count(), 3, "they are young");
+    let later: Vec<u64> = (4..7).map(|n| made(&mut store, n)).collect();
+    store.age();
+    assert_eq!(
+        store.events_after(cm, first[3]).unwrap().count(),
+        3,
+        "the old ones went, the young ones are more than two"
+    );
+    assert_eq!(store.events_after(cm, first[2]).map(Iterator::count).unwrap_err().code, 410);
+    (0..super::PERIODS).for_each(|_| store.age());
+    assert_eq!(store.events_after(cm, later[0]).unwrap().count(), 2, "two are always kept");
+    assert!(store.events_after(cm, first[3]).is_err());
+}
+
+#[test]
 fn a_secrets_value_is_in_no_message() {
     let mut store = store(StoreConfig::default());
     let value = "c2VjcmV0IQ";
