@@ -12,7 +12,7 @@ use kube::core::params::{DeleteParams, ListParams, WatchParams};
 use serde_json::json;
 use stormglass::base::{HostId, Seed, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
-use stormglass::kube::client::{Client, Election, ElectionConfig, Informer, Patch};
+use stormglass::kube::client::{Client, Election, ElectionConfig, Informer, InformerEvent, Patch};
 use stormglass::kube::kind::{Kinds, ObjectKey};
 use stormglass::kube::kubectl::Kubectl;
 use stormglass::kube::store::{Part, Patch as StorePatch, Validation};
@@ -82,6 +82,7 @@ fn objects_are_made_read_changed_watched_and_deleted() {
         let informer = Informer::<Pod>::all(&client);
         informer.synced().await;
         let mut changes = informer.changes();
+        let mut gone = informer.subscribe_to(|event| matches!(event, InformerEvent::Deleted(_)));
 
         let made = client.create(&pod("a")).await.unwrap();
         assert_eq!(made.metadata.generation, Some(1));
@@ -125,6 +126,8 @@ fn objects_are_made_read_changed_watched_and_deleted() {
         client.delete::<Pod>("default", "a", &now).await.unwrap();
         sleep(Duration::from_secs(1)).await;
         assert!(informer.get("default", "a").is_none());
+        assert!(gone.try_recv().is_ok_and(|event| event.key() == ObjectKey::new("default", "a")));
+        assert!(gone.try_recv().is_err(), "nothing else was asked for");
     });
     assert_eq!(bench.server.watches(), 0, "the client is gone, and so is its watch");
 }

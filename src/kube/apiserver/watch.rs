@@ -39,6 +39,13 @@ impl Watcher {
         Arc::new(Self { selection, bookmarks, queue: Mutex::default() })
     }
 
+    /// An empty line, unless another is about to go out.
+    fn ping(&self) {
+        if lock(&self.queue).lines.is_empty() {
+            self.push(Bytes::from_static(b"\n"), usize::MAX);
+        }
+    }
+
     /// Adds a line; ends the watch if it is too far behind.
     pub(super) fn push(&self, line: Bytes, max: usize) {
         let mut queue = lock(&self.queue);
@@ -125,7 +132,7 @@ impl Hub {
         let mut last = None;
         for ((kind, _), watcher) in &self.watchers {
             if !(bookmarks && watcher.bookmarks) {
-                watcher.push(Bytes::from_static(b"\n"), max);
+                watcher.ping();
                 continue;
             }
             let line = match last.take() {

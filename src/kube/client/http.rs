@@ -7,7 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST};
@@ -55,7 +55,8 @@ impl Call {
 /// hyper looks at the clock in every poll, although nobody reads a date.
 type Work = ClockUnread<http1::Connection<HyperIo<TcpStream>, Full<Bytes>>>;
 
-/// A connection. It has no task: whoever waits for it works for it, and one that nobody waits for has nothing to do.
+/// A connection. It has no task: whoever waits for it works for it. One that is idle is looked at when the next call comes,
+/// and only then is seen to be closed.
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     /// None when it is over.
@@ -87,6 +88,7 @@ impl Connection {
 
 pin_project! {
     /// See [`Connection::wait`].
+    #[must_use = "futures do nothing unless awaited"]
     pub(super) struct Wait<'a, F> {
         connection: &'a mut Connection,
         #[pin]
@@ -142,7 +144,7 @@ impl Http {
 
     fn in_time<T>(&self, answered: Result<Result<T, ApiError>, Elapsed>, deadline: Duration) -> Result<T, ApiError> {
         answered.unwrap_or_else(|_| {
-            lock(&self.idle).clear();
+            self.forget_idle();
             Err(ApiError::Deadline(deadline))
         })
     }
@@ -177,19 +179,31 @@ impl Http {
         Ok(Connection { sender, work: Some(Box::pin(clock_unread(work))) })
     }
 
+    /// After a silence: what is idle leads to the same.
+    pub(super) fn forget_idle(&self) {
+        lock(&self.idle).clear();
+    }
+
     fn take_idle(&self) -> Option<Connection> {
-        let now = Instant::now();
         let mut idle = lock(&self.idle);
-        idle.retain(|(since, connection)| {
-            now.duration_since(*since) <= self.idle_max && !connection.sender.is_closed()
-        });
+        self.sweep(&mut idle);
         idle.pop().map(|(_, connection)| connection)
+    }
+
+    /// Drops what is too old, or closed.
+    fn sweep(&self, idle: &mut Vec<(Instant, Connection)>) {
+        let now = Instant::now();
+        idle.retain_mut(|(since, connection)| {
+            connection.poll_work(&mut Context::from_waker(Waker::noop()));
+            now.duration_since(*since) <= self.idle_max && connection.work.is_some()
+        });
     }
 
     /// Keeps a connection whose answer was read to its end.
     pub(super) fn keep(&self, connection: Connection) {
         let mut idle = lock(&self.idle);
-        if idle.len() < IDLE_MAX && !connection.sender.is_closed() {
+        self.sweep(&mut idle);
+        if idle.len() < IDLE_MAX {
             idle.push((Instant::now(), connection));
         }
     }

@@ -1,9 +1,10 @@
 //! A cache of one kind's objects, kept by a watch: client-go's reflector and shared informer in one.
 //!
 //! A watch begins with all objects there are (`WatchList`, client-go's way since 1.35), and goes on from the last event's
-//! version when it ends; when that version is forgotten, it begins anew. The cache lags behind the server, and for as long as the server cannot be reached it
-//! shows the past without saying so: that is the point. After an API server's restart from an older state the cache goes
-//! back in time as client-go's does.
+//! version when it ends; when that version is forgotten, it begins anew. The cache lags behind the server, and for as long
+//! as the server cannot be reached it shows the past without saying so: that is the point. After an API server's restart
+//! from an older state the cache goes back in time. Differs: client-go begins anew not from before the version that it saw
+//! last, and lists if it cannot watch.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -70,7 +71,7 @@ struct Cache<K> {
 
 struct Shared<K> {
     cache: Mutex<Cache<K>>,
-    /// How many changes there were, and whether the first list is in.
+    /// How many changes there were, and whether the first objects are in.
     state: watch::Sender<(u64, bool)>,
 }
 
@@ -104,7 +105,7 @@ impl<K: ApiObject> Informer<K> {
         Self::start(client, "", ListParams::default())
     }
 
-    /// Waits for the first list.
+    /// Waits for the first objects.
     pub async fn synced(&self) {
         let mut state = self.shared.state.subscribe();
         if !self.is_synced() {
@@ -113,7 +114,7 @@ impl<K: ApiObject> Informer<K> {
         }
     }
 
-    /// Whether the first list is in.
+    /// Whether the first objects are in.
     pub fn is_synced(&self) -> bool {
         self.shared.state.borrow().1
     }
@@ -128,8 +129,9 @@ impl<K: ApiObject> Informer<K> {
         self.subscribe_to(|_| true)
     }
 
-    /// The same of those events only that `wants` is true of: the others wake nobody. client-go's
-    /// `FilteringResourceEventHandler`.
+    /// The same of those events only that `wants` is true of: the others wake nobody. As controller-runtime's `predicate`:
+    /// it is asked about changes, so that an object which it wants no more is not told as deleted. It is called under the
+    /// cache's lock and must look at nothing but the event.
     pub fn subscribe_to(
         &self,
         wants: impl Fn(&InformerEvent<K>) -> bool + Send + 'static,
@@ -198,19 +200,16 @@ impl<K: ApiObject> Shared<K> {
         });
     }
 
-    /// Takes over a list: what is not in it is gone.
-    fn replace(&self, items: Vec<Arc<K>>) {
+    /// Takes over all that there is: what is not in it is gone.
+    fn replace(&self, next: BTreeMap<ObjectKey, Arc<K>>) {
         let mut cache = lock(&self.cache);
         let mut events = Vec::new();
-        let mut next = BTreeMap::new();
-        for object in items {
-            let key = ObjectKey::of(&*object);
-            match cache.objects.remove(&key) {
+        for (key, object) in &next {
+            match cache.objects.remove(key) {
                 Some(old) if old.meta().resource_version == object.meta().resource_version => {}
                 Some(old) => events.push(InformerEvent::Modified(old, object.clone())),
                 None => events.push(InformerEvent::Added(object.clone())),
             }
-            next.insert(key, object);
         }
         let gone = std::mem::replace(&mut cache.objects, next);
         events.extend(gone.into_values().map(InformerEvent::Deleted));
@@ -251,8 +250,8 @@ impl<K: ApiObject> Reflector<K> {
         loop {
             let began = Instant::now();
             // Ends only with an error.
-            if let Err(error) = self.list_and_watch().await {
-                tracing::debug!(kind = %K::kind(&()), %error, "informer lists again");
+            if let Err(error) = self.begin_and_follow().await {
+                tracing::debug!(kind = %K::kind(&()), %error, "informer begins anew");
             }
             if began.elapsed() >= config.relist_backoff_reset {
                 wait = config.relist_backoff;
@@ -267,7 +266,7 @@ impl<K: ApiObject> Reflector<K> {
         self.chance.duration(wait, wait.saturating_mul(2))
     }
 
-    async fn list_and_watch(&mut self) -> Result<(), ApiError> {
+    async fn begin_and_follow(&mut self) -> Result<(), ApiError> {
         let mut watch = self.open("").await?;
         let (items, mut version) = all(&mut watch).await?;
         self.shared.replace(items);
@@ -277,7 +276,7 @@ impl<K: ApiObject> Reflector<K> {
         loop {
             match ended {
                 Ok(()) => wait = config.relist_backoff,
-                // The server cannot be reached: watch from the same version again, there is nothing to list either.
+                // The server cannot be reached: watch from the same version again.
                 Err(error) if error.is_transport() => {
                     tracing::debug!(kind = %K::kind(&()), %error, "informer watches again");
                     sleep(self.jitter(wait)).await;
@@ -327,7 +326,7 @@ impl<K: ApiObject> Reflector<K> {
 }
 
 /// The objects that a watch begins with, and the version that they are all of.
-async fn all<K: ApiObject>(watch: &mut Watch<K>) -> Result<(Vec<Arc<K>>, String), ApiError> {
+async fn all<K: ApiObject>(watch: &mut Watch<K>) -> Result<(BTreeMap<ObjectKey, Arc<K>>, String), ApiError> {
     let mut items = BTreeMap::new();
     while let Some(event) = watch.next().await? {
         match event {
@@ -338,7 +337,7 @@ async fn all<K: ApiObject>(watch: &mut Watch<K>) -> Result<(Vec<Arc<K>>, String)
                 items.remove(&ObjectKey::of(&*object));
             }
             WatchEvent::Bookmark(bookmark) if bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END) => {
-                return Ok((items.into_values().collect(), bookmark.metadata.resource_version));
+                return Ok((items, bookmark.metadata.resource_version));
             }
             WatchEvent::Bookmark(_) => {}
             WatchEvent::Error(status) => return Err(ApiError::Status(status)),

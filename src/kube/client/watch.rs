@@ -54,7 +54,10 @@ impl<K: ApiObject> Watch<K> {
             }
             let Some(connection) = &mut self.connection else { return Ok(None) };
             match timeout(self.silence_max, connection.wait(self.body.frame())).await {
-                Err(_) => return Err(ApiError::Deadline(self.silence_max)),
+                Err(_) => {
+                    self.http.forget_idle();
+                    return Err(ApiError::Deadline(self.silence_max));
+                }
                 Ok(None) => {
                     self.connection.take().into_iter().for_each(|connection| self.http.keep(connection));
                     return Ok(None);

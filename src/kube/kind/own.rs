@@ -153,6 +153,9 @@ mod tests {
         for (_, kind) in kinds.iter().filter(|(_, kind)| kind.has_status && !kind.custom) {
             let (parts, _) = kind.decode(&json!({"metadata": {"name": "n"}, "spec": {}})).unwrap();
             assert_eq!(parts.1.contains_key("status"), kind.status_has_defaults, "{}", kind.kind);
+            // What else a status update takes.
+            let taken = parts.0.labels.is_some() || parts.0.annotations.is_some();
+            assert!(kind.status_has_defaults || !taken, "{}", kind.kind);
         }
     }
 

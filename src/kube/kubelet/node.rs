@@ -54,6 +54,16 @@ pub fn labels(node: &NodeConfig) -> BTreeMap<String, String> {
     own.chain(node.labels.clone()).collect()
 }
 
+fn now() -> MicroTime {
+    MicroTime(time(wall()).0)
+}
+
+/// A lease as its holder writes it next.
+fn renewed(lease: &Lease) -> Lease {
+    let spec = lease.spec.clone().unwrap_or_default();
+    Lease { metadata: lease.metadata.clone(), spec: Some(LeaseSpec { renew_time: Some(now()), ..spec }) }
+}
+
 /// The node's status now. `before` gives the conditions' transition times; `unready` is why the node is not ready.
 pub fn status(
     node: &NodeConfig,
@@ -136,11 +146,11 @@ pub struct NodeKeeper {
 
 impl NodeKeeper {
     /// Makes the Node, or brings the one that is there up to date; tries until it is done. Gives the Node.
-    pub async fn register(&self) -> Arc<Node> {
+    pub async fn register(&self) {
         let mut wait = self.config.lease_retry.first;
         loop {
             match self.try_register().await {
-                Ok(node) => return node,
+                Ok(()) => return,
                 Err(error) => tracing::debug!(%error, "the node is not registered"),
             }
             sleep(wait).await;
@@ -148,11 +158,11 @@ impl NodeKeeper {
         }
     }
 
-    async fn try_register(&self) -> Result<Arc<Node>, ApiError> {
+    async fn try_register(&self) -> Result<(), ApiError> {
         let node = &self.config.node;
         if self.client.find::<Node>("", &node.name).await?.is_some() {
             let patch = Patch::Merge(json!({"metadata": {"labels": labels(node)}}));
-            return self.client.patch::<Node>("", &node.name, &patch).await;
+            return self.client.patch::<Node>("", &node.name, &patch).await.map(drop);
         }
         let new = Node {
             metadata: ObjectMeta { name: Some(node.name.clone()), labels: Some(labels(node)), ..ObjectMeta::default() },
@@ -162,7 +172,7 @@ impl NodeKeeper {
             }),
             status: Some(self.status(None).await),
         };
-        self.client.create(&new).await
+        self.client.create(&new).await.map(drop)
     }
 
     async fn status(&self, before: Option<&NodeStatus>) -> NodeStatus {
@@ -177,13 +187,13 @@ impl NodeKeeper {
     }
 
     /// Renews the lease, for ever.
-    pub async fn keep_lease(self, node: Arc<Node>) {
+    pub async fn keep_lease(self) {
         let mut ticks = interval(self.config.lease_renew);
         let mut held = None;
         loop {
             ticks.tick().await;
             let mut wait = self.config.lease_retry.first;
-            while let Err(error) = self.renew(&node, &mut held).await {
+            while let Err(error) = self.renew(&mut held).await {
                 tracing::debug!(%error, "the node's lease is not renewed");
                 sleep(wait).await;
                 wait = (wait * 2).min(self.config.lease_retry.most);
@@ -192,40 +202,36 @@ impl NodeKeeper {
     }
 
     /// Writes over the lease as it was written last: nobody else does. Looks at it only if somebody has.
-    async fn renew(&self, node: &Node, held: &mut Option<Arc<Lease>>) -> Result<(), ApiError> {
-        let now = MicroTime(time(wall()).0);
-        let next = |lease: &Lease| {
-            let spec = lease.spec.clone().unwrap_or_default();
-            let spec = LeaseSpec { renew_time: Some(now.clone()), ..spec };
-            Lease { metadata: lease.metadata.clone(), spec: Some(spec) }
-        };
+    async fn renew(&self, held: &mut Option<Arc<Lease>>) -> Result<(), ApiError> {
         if let Some(last) = held {
-            match self.client.replace(&next(last)).await {
+            match self.client.replace(&renewed(last)).await {
                 Err(error) if error.is_conflict() || error.is_not_found() => *held = None,
-                renewed => return renewed.map(|lease| *held = Some(lease)),
+                written => return written.map(|lease| *held = Some(lease)),
             }
         }
         let found = self.client.find::<Lease>(LEASE_NAMESPACE, &self.config.node.name).await?;
         *held = Some(match found {
-            Some(lease) => self.client.replace(&next(&lease)).await?,
-            None => self.client.create(&self.new_lease(node, now)).await?,
+            Some(lease) => self.client.replace(&renewed(&lease)).await?,
+            None => self.client.create(&self.new_lease().await?).await?,
         });
         Ok(())
     }
 
-    fn new_lease(&self, node: &Node, now: MicroTime) -> Lease {
+    /// Owned by the node that there is now: it may be another one than this kubelet once registered.
+    async fn new_lease(&self) -> Result<Lease, ApiError> {
         let name = &self.config.node.name;
+        let node = self.client.get::<Node>("", name).await?;
         let owner = OwnerReference {
             api_version: "v1".into(),
             kind: "Node".into(),
             name: name.clone(),
-            uid: node.metadata.uid.clone().unwrap_or_default(),
+            uid: node.metadata.uid.unwrap_or_default(),
             ..OwnerReference::default()
         };
         let spec = LeaseSpec {
             holder_identity: Some(name.clone()),
             lease_duration_seconds: i32::try_from(self.config.lease_duration.as_secs()).ok(),
-            renew_time: Some(now),
+            renew_time: Some(now()),
             ..LeaseSpec::default()
         };
         let metadata = ObjectMeta {
@@ -234,7 +240,7 @@ impl NodeKeeper {
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         };
-        Lease { metadata, spec: Some(spec) }
+        Ok(Lease { metadata, spec: Some(spec) })
     }
 
     /// Computes and tells the status, for ever.
@@ -257,7 +263,7 @@ impl NodeKeeper {
                     self.volumes.reported(now.volumes_in_use.as_deref().unwrap_or_default());
                     told = Some((now, Instant::now()));
                 }
-                Err(error) if error.is_not_found() => drop(self.register().await),
+                Err(error) if error.is_not_found() => self.register().await,
                 Err(error) => tracing::debug!(%error, "the node's status is not told"),
             }
         }

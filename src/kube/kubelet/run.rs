@@ -82,8 +82,8 @@ pub async fn run(client: Client, config: KubeletConfig, machine: Machine) -> Inf
         volumes: volumes.clone(),
         down: machine.shutdown.clone(),
     };
-    let registered = keeper.register().await;
-    scope.spawn("lease", keeper.clone().keep_lease(registered));
+    keeper.register().await;
+    scope.spawn("lease", keeper.clone().keep_lease());
     scope.spawn("node-status", keeper.keep_status());
     let of_node = |field: &str| ListParams::default().fields(&format!("{field}={node}"));
     let nodes = Informer::<Node>::start(&client, "", of_node("metadata.name"));

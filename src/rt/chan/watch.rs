@@ -15,7 +15,7 @@ use crate::rt::wait::note;
 
 /// A sender counts the change before it looks whether anybody waits; a receiver says that it waits before it looks at the
 /// count. One of them sees the other, whatever the threads.
-/// No waker is woken or dropped under the lock, and no old value: what hangs on it may come back here.
+/// No waker is woken or dropped under the lock, and no value that `send` replaces: what hangs on it may come back here.
 struct Shared<T> {
     value: RwLock<T>,
     version: AtomicU64,

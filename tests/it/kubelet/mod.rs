@@ -201,6 +201,32 @@ fn nodes_register_and_pods_run_on_their_own_node() {
 }
 
 #[test]
+fn a_lease_is_renewed_whoever_wrote_it_and_made_anew_when_it_is_gone() {
+    const NAME: &str = "node-0";
+    let stage = Stage::new(3, &[]);
+    let lease = |at| {
+        stage.run_until(at);
+        stage.ask(|client| async move { client.get::<Lease>("kube-node-lease", NAME).await.unwrap() })
+    };
+    let first = lease(15);
+    let seen = Patch::Merge(json!({"metadata": {"labels": {"seen": "yes"}}}));
+    stage.ask(|client| async move { drop(client.patch::<Lease>("kube-node-lease", NAME, &seen).await.unwrap()) });
+    let second = lease(36);
+    let times = [&first, &second].map(|lease| lease.spec.as_ref().unwrap().renew_time.clone().unwrap());
+    assert!(times[0] < times[1] && second.metadata.labels.is_some(), "{times:?}");
+    // The node too: the next lease is the new node's.
+    stage.ask(|client| async move {
+        client.delete::<Node>("", NAME, &DeleteParams::default()).await.unwrap();
+        client.delete::<Lease>("kube-node-lease", NAME, &DeleteParams::default()).await.unwrap();
+    });
+    stage.run_until(400);
+    let node = stage.ask(|client| async move { client.get::<Node>("", NAME).await.unwrap() });
+    let third = lease(401);
+    assert_ne!(third.metadata.uid, second.metadata.uid);
+    assert_eq!(third.metadata.owner_references.unwrap()[0].uid, node.metadata.uid.unwrap());
+}
+
+#[test]
 fn a_failing_probe_and_a_hungry_container_restart_with_back_off() {
     let sick = Play { sick: Some((Duration::from_secs(5), Duration::from_secs(1000))), ..steady() };
     let hungry = Play { eats: 1 << 20, ..steady() };
