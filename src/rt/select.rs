@@ -29,7 +29,7 @@ pin_project! {
     }
 }
 
-/// The output of whichever is ready first; the other goes with the [`Select2`].
+/// The output of whichever is ready first; the other goes when this future does.
 pub fn select2<A: Future, B: Future>(a: A, b: B) -> Select2<A, B> {
     Select2 { b, a }
 }
