@@ -227,6 +227,8 @@ impl ApiServer {
     /// Gives every watch a sign of life and lets what happened grow old, for ever.
     async fn tick(self: Arc<Self>) {
         let mut ticks = interval(self.config.ping_period);
+        // The first is at once: nothing has grown old yet, however often the program is started.
+        ticks.tick().await;
         let mut marks_at = Instant::now() + self.config.bookmark_period;
         loop {
             let now = ticks.tick().await;

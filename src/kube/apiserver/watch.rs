@@ -129,18 +129,12 @@ impl Hub {
 
     /// A sign of life for every watch: a bookmark of the present version for those that want one, or an empty line.
     pub(super) fn tick(&self, kinds: &Kinds, version: u64, bookmarks: bool, max: usize) {
-        let mut last = None;
         for ((kind, _), watcher) in &self.watchers {
-            if !(bookmarks && watcher.bookmarks) {
+            if bookmarks && watcher.bookmarks {
+                watcher.push(bookmark(kinds.get(*kind), version, false), max);
+            } else {
                 watcher.ping();
-                continue;
             }
-            let line = match last.take() {
-                Some((same, line)) if same == *kind => line,
-                _ => bookmark(kinds.get(*kind), version, false),
-            };
-            watcher.push(Bytes::clone(&line), max);
-            last = Some((*kind, line));
         }
     }
 }
@@ -216,7 +210,6 @@ impl Drop for WatchBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kube::kind::Kinds;
 
     #[test]
     fn every_watch_gets_a_sign_of_life_and_a_bookmark_if_it_wants_one() {

@@ -77,6 +77,12 @@ impl Connection {
         .await
     }
 
+    /// Whether the server has not closed it.
+    fn is_open(&mut self) -> bool {
+        self.poll_work(&mut Context::from_waker(Waker::noop()));
+        self.work.is_some()
+    }
+
     fn poll_work(&mut self, cx: &mut Context<'_>) {
         let Some(Poll::Ready(end)) = self.work.as_mut().map(|work| work.as_mut().poll(cx)) else { return };
         self.work = None;
@@ -184,25 +190,18 @@ impl Http {
         lock(&self.idle).clear();
     }
 
+    /// One that is not too old. Whether it is closed shows before anything is sent on it.
     fn take_idle(&self) -> Option<Connection> {
+        let now = Instant::now();
         let mut idle = lock(&self.idle);
-        self.sweep(&mut idle);
+        idle.retain(|(since, _)| now.duration_since(*since) <= self.idle_max);
         idle.pop().map(|(_, connection)| connection)
     }
 
-    /// Drops what is too old, or closed.
-    fn sweep(&self, idle: &mut Vec<(Instant, Connection)>) {
-        let now = Instant::now();
-        idle.retain_mut(|(since, connection)| {
-            connection.poll_work(&mut Context::from_waker(Waker::noop()));
-            now.duration_since(*since) <= self.idle_max && connection.work.is_some()
-        });
-    }
-
-    /// Keeps a connection whose answer was read to its end.
+    /// Keeps a connection whose answer was read to its end, beside others that are still open.
     pub(super) fn keep(&self, connection: Connection) {
         let mut idle = lock(&self.idle);
-        self.sweep(&mut idle);
+        idle.retain_mut(|(_, other)| other.is_open());
         if idle.len() < IDLE_MAX {
             idle.push((Instant::now(), connection));
         }

@@ -87,13 +87,6 @@ pub struct List<K> {
     pub items: Vec<K>,
 }
 
-impl<K> List<K> {
-    /// The version to watch from.
-    pub fn version(&self) -> &str {
-        self.metadata.resource_version.as_deref().unwrap_or_default()
-    }
-}
-
 /// A client of one API server.
 #[derive(Clone)]
 pub struct Client {

@@ -1,8 +1,7 @@
 //! kube-controller-manager: one program that runs the controllers.
 //!
 //! Rule: they share a client and caches and nothing else; each may be left out, as with `--controllers`. Differs: no leader
-//! election, so there is one such program in a cluster; and of leases it watches those of nodes alone. Others are elections',
-//! written every two seconds for nobody else to read, and owned by nobody.
+//! election, so there is one such program in a cluster.
 
 use std::convert::Infallible;
 

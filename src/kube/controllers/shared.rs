@@ -11,10 +11,9 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Endpoints, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::core::params::{DeleteParams, ListParams, Preconditions};
+use kube::core::params::{DeleteParams, Preconditions};
 
 use super::meta::{name, namespace, resource_version, uid};
-use super::node_lifecycle::LEASES;
 use crate::kube::client::{ApiError, Client, Informer, InformerEvent, Informers, WorkQueue};
 use crate::kube::kind::{ApiObject, ObjectKey};
 use crate::rt::task::Scope;
@@ -29,7 +28,7 @@ pub struct Shared {
     pub pods: Informer<Pod>,
     /// Nodes.
     pub nodes: Informer<Node>,
-    /// Leases of nodes.
+    /// Leases, of nodes among others.
     pub leases: Informer<Lease>,
     /// Deployments.
     pub deployments: Informer<Deployment>,
@@ -61,7 +60,7 @@ impl Shared {
         Self {
             pods: informers.of(),
             nodes: informers.of(),
-            leases: Informer::start(informers.client(), LEASES, ListParams::default()),
+            leases: informers.of(),
             deployments: informers.of(),
             replica_sets: informers.of(),
             stateful_sets: informers.of(),
