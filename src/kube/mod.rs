@@ -21,6 +21,8 @@ mod query;
 
 mod digest;
 
+mod json;
+
 pub mod clock;
 
 pub mod scheduler;

@@ -23,10 +23,10 @@ use hyper::service::service_fn;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::clock;
 use super::kind::{KindId, Kinds};
 use super::store::failure::{bad_request, unsupported_patch};
 use super::store::{Change, DeleteOptions, Deleted, Object, Part, Patch, Refusal, Selection, Store, StoreConfig};
+use super::{clock, json};
 use crate::base::{Seed, lock};
 use crate::rt::hyper_io::HyperIo;
 use crate::rt::interpose::clock_unread;
@@ -337,7 +337,7 @@ fn answer(
 
 /// The error of serde_json would show nothing but line and column, and even those are not for a Secret's body.
 fn parse(body: &[u8]) -> Result<Value, Refusal> {
-    serde_json::from_slice(body).map_err(|_| bad_request("the body of the request is not valid JSON"))
+    json::read(body).map_err(|_| bad_request("the body of the request is not valid JSON"))
 }
 
 fn options(body: &[u8]) -> Result<DeleteOptions, Refusal> {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::kube::digest::digest;
+use crate::kube::json;
 use crate::kube::kind::ApiObject;
 
 /// Objects of a type that are remembered: a change is read by all who watch within a second.
@@ -46,7 +47,7 @@ impl Memo {
         if let Some(object) = known {
             return Ok(object);
         }
-        let object: Arc<K> = Arc::new(serde_json::from_slice(json)?);
+        let object: Arc<K> = Arc::new(json::read(json)?);
         *slot = Some(Decoded { digest, json: json.into(), object: object.clone() });
         Ok(object)
     }

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use self::http::{Call, Http};
 use self::path::{collection, object_path};
 use super::kind::{ApiObject, ObjectKey, own};
-use super::query;
+use super::{json, query};
 use crate::rt::time::Duration;
 pub use error::ApiError;
 pub use informer::{Changes, Informer, InformerEvent};
@@ -140,7 +140,7 @@ impl Client {
         selectors(&mut query, params.label_selector.as_deref(), params.field_selector.as_deref());
         let target = with_query(collection::<K>(namespace), &query);
         let body = self.raw(Method::GET, target, JSON, Bytes::new()).await?;
-        serde_json::from_slice(&body).map_err(|error| malformed(&error))
+        json::read(&body).map_err(|error| malformed(&error))
     }
 
     /// Watches from `version`, an object's or a list's; from the present if it is empty, beginning with all objects.
@@ -338,7 +338,7 @@ fn malformed(error: &serde_json::Error) -> ApiError {
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> ApiError {
-    match serde_json::from_slice::<Status>(body) {
+    match json::read::<Status>(body) {
         Ok(refusal) => ApiError::Status(refusal.boxed()),
         Err(_) => ApiError::Malformed(format!("{status} without a Status")),
     }
@@ -349,7 +349,7 @@ fn write<K: ApiObject>(object: &K) -> Result<Bytes, ApiError> {
 }
 
 fn encode(value: &impl Serialize) -> Result<Bytes, ApiError> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| malformed(&error))
+    json::write(value).map_err(|error| malformed(&error))
 }
 
 fn selectors(query: &mut String, labels: Option<&str>, fields: Option<&str>) {

@@ -13,6 +13,7 @@ use memchr::memchr;
 use super::error::ApiError;
 use super::http::{Connection, Http};
 use super::{malformed, memo, refusal};
+use crate::kube::json;
 use crate::kube::kind::ApiObject;
 use crate::kube::store::Change;
 use crate::rt::time::{Duration, timeout};
@@ -99,12 +100,12 @@ fn event<K: ApiObject>(line: &[u8]) -> Result<WatchEvent<Arc<K>>, WatchError> {
             Change::Deleted => WatchEvent::Deleted(object),
         });
     }
-    if let Some(json) = line.strip_prefix(br#"{"type":"BOOKMARK","object":"#).and_then(|rest| rest.strip_suffix(b"}"))
-        && let Ok(bookmark) = serde_json::from_slice(json)
+    if let Some(object) = line.strip_prefix(br#"{"type":"BOOKMARK","object":"#).and_then(|rest| rest.strip_suffix(b"}"))
+        && let Ok(bookmark) = json::read(object)
     {
         return Ok(WatchEvent::Bookmark(bookmark));
     }
-    match serde_json::from_slice::<WatchEvent<K>>(line).map_err(|error| malformed(&error))? {
+    match json::read::<WatchEvent<K>>(line).map_err(|error| malformed(&error))? {
         WatchEvent::Added(object) => Ok(WatchEvent::Added(Arc::new(object))),
         WatchEvent::Modified(object) => Ok(WatchEvent::Modified(Arc::new(object))),
         WatchEvent::Deleted(object) => Ok(WatchEvent::Deleted(Arc::new(object))),

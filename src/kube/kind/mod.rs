@@ -17,6 +17,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::digest::digest;
+use super::json;
+
 pub use strict::Misfit;
 
 /// Everything that a Kubernetes object's type must be: `k8s_openapi`'s types are, and those that derive `CustomResource`.
@@ -185,9 +188,9 @@ impl Kind {
             Ok((parts(object)?, unknown))
         };
         let decode_own = move |json: &[u8]| {
-            let mut object: K = serde_json::from_slice(json).ok()?;
+            let mut object: K = json::read(json).ok()?;
             if !own::wrote::<K>(json) {
-                serde_json::to_vec(&object).ok().filter(|own| own == json)?;
+                json::write(&object).ok().filter(|own| own == json)?;
             }
             defaults(&mut object);
             parts(object).ok()
@@ -271,18 +274,28 @@ fn misfit(what: &dyn std::fmt::Display) -> Misfit {
 /// All kinds that a cluster knows.
 pub struct Kinds {
     all: Vec<Kind>,
+    /// Their plurals' digests, in order: the table is long, and every request looks for its kind.
+    plurals: Vec<(u64, KindId)>,
 }
 
 impl Kinds {
     /// Kubernetes' own.
     pub fn builtin() -> Self {
-        Self { all: builtin::table() }
+        let mut kinds = Self { all: Vec::new(), plurals: Vec::new() };
+        builtin::table().into_iter().for_each(|kind| kinds.add(kind));
+        kinds
+    }
+
+    fn add(&mut self, kind: Kind) {
+        let entry = (digest(kind.plural.as_bytes()), KindId(self.all.len()));
+        self.plurals.insert(self.plurals.partition_point(|other| *other < entry), entry);
+        self.all.push(kind);
     }
 
     /// Adds a custom kind, as applying its definition would.
     #[must_use]
     pub fn with_custom<K: ApiObject + CustomResourceExt>(mut self) -> Self {
-        self.all.push(Kind::custom::<K>());
+        self.add(Kind::custom::<K>());
         self
     }
 
@@ -304,13 +317,21 @@ impl Kinds {
 
     /// By what a path says.
     pub fn by_plural(&self, group: &str, version: &str, plural: &str) -> Option<KindId> {
-        self.find(|entry| entry.plural == plural && entry.group == group && entry.version == version)
+        self.called(plural).find(|id| self.get(*id).group == group && self.get(*id).version == version)
+    }
+
+    /// Those of that plural, in the table's order.
+    fn called(&self, plural: &str) -> impl Iterator<Item = KindId> {
+        let digest = digest(plural.as_bytes());
+        let from = self.plurals.partition_point(|(other, _)| *other < digest);
+        let same = self.plurals[from..].iter().take_while(move |(other, _)| *other == digest);
+        same.map(|(_, id)| *id).filter(move |id| self.get(*id).plural == plural)
     }
 
     /// By what a user types: `pod`, `pods`, `po`, `statefulsets.apps`, in any case of letters.
     pub fn by_word(&self, word: &str) -> Option<KindId> {
         // No name is taken twice, and programs use this one.
-        if let Some(kind) = self.find(|entry| entry.plural == word) {
+        if let Some(kind) = self.called(word).next() {
             return Some(kind);
         }
         let word = word.to_ascii_lowercase();

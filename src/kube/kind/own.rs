@@ -15,9 +15,7 @@ use serde_json::Map;
 
 use super::{ApiObject, Parts};
 use crate::kube::digest::digest;
-
-/// Most objects are shorter: bytes.
-const USUAL: usize = 1024;
+use crate::kube::json;
 
 /// Texts that are remembered: more than are ever on their way at once.
 const SLOTS: usize = 64;
@@ -44,9 +42,7 @@ fn slot(json: &[u8]) -> usize {
 /// # Errors
 /// Its type cannot be written as JSON.
 pub fn write<K: ApiObject>(object: &K) -> serde_json::Result<Bytes> {
-    let mut json = Vec::with_capacity(USUAL);
-    serde_json::to_writer(&mut json, object)?;
-    let json = Bytes::from(json);
+    let json = json::write(object)?;
     WRITTEN.with_borrow_mut(|written| {
         written.resize_with(SLOTS, || None);
         written[slot(&json)] = Some(Written { type_: TypeId::of::<K>(), json: json.clone() });
@@ -71,7 +67,7 @@ pub(super) fn status_parts(json: &[u8]) -> Option<Parts> {
 }
 
 fn take_apart(json: &[u8], fields: Fields) -> Option<Parts> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let mut deserializer = serde_json::Deserializer::from_str(json::text(json).ok()?);
     let parts = deserializer.deserialize_map(fields).ok()?;
     deserializer.end().ok()?;
     Some(parts)

@@ -12,10 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
+use crate::kube::json;
 use crate::kube::kind::ObjectKey;
-
-/// Most objects are shorter: bytes.
-const USUAL: usize = 1024;
 
 /// One version of one object.
 pub struct Object {
@@ -46,12 +44,9 @@ impl Object {
 
     /// As it goes over the wire.
     pub fn json(&self) -> &Bytes {
-        self.json.get_or_init(|| {
-            let mut json = Vec::with_capacity(USUAL);
-            if let Err(error) = serde_json::to_writer(&mut json, self) {
-                unreachable!("a tree of JSON values is JSON: {error}");
-            }
-            json.into()
+        self.json.get_or_init(|| match json::write(self) {
+            Ok(json) => json,
+            Err(error) => unreachable!("a tree of JSON values is JSON: {error}"),
         })
     }
 

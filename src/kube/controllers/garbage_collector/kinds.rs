@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::graph::Identity;
 use crate::kube::client::{ApiError, Client, Informer, InformerEvent, JSON, Patch};
+use crate::kube::json;
 use crate::kube::kind::ApiObject;
 use crate::rt::chan::mpsc;
 use crate::rt::task::Scope;
@@ -101,7 +102,7 @@ impl Objects {
     pub async fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, ApiError> {
         let Some(path) = self.path(kind, namespace, name) else { return Ok(None) };
         match self.client.raw(Method::GET, path, JSON, Bytes::new()).await {
-            Ok(body) => Ok(serde_json::from_slice::<Partial>(&body).ok().map(|partial| partial.metadata)),
+            Ok(body) => Ok(json::read::<Partial>(&body).ok().map(|partial| partial.metadata)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
