@@ -64,15 +64,19 @@ fn renewed(lease: &Lease) -> Lease {
     Lease { metadata: lease.metadata.clone(), spec: Some(LeaseSpec { renew_time: Some(now()), ..spec }) }
 }
 
-/// The node's status now. `before` gives the conditions' transition times; `unready` is why the node is not ready.
-pub fn status(
-    node: &NodeConfig,
-    before: Option<&NodeStatus>,
-    images: &[Image],
-    in_use: &[String],
-    unready: Option<&str>,
-    now: Duration,
-) -> NodeStatus {
+/// What a node's status tells beside its configuration.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// On the node.
+    pub images: Vec<Image>,
+    /// Volumes that pods use.
+    pub in_use: Vec<String>,
+    /// Why the node is not ready.
+    pub unready: Option<String>,
+}
+
+/// The node's status now. `before` gives the conditions' transition times.
+pub fn status(node: &NodeConfig, before: Option<&NodeStatus>, found: &Findings, now: Duration) -> NodeStatus {
     let condition = |kind: &str, value: &str, reason: &str, message: &str| {
         let old = before.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
         let same = old.into_iter().find(|c| c.type_ == kind && c.status == value);
@@ -85,7 +89,7 @@ pub fn status(
             last_transition_time: same.and_then(|c| c.last_transition_time.clone()).or_else(|| Some(time(now))),
         }
     };
-    let ready = match unready {
+    let ready = match found.unready.as_deref() {
         None => condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
         Some(why) => condition("Ready", "False", "KubeletNotReady", why),
     };
@@ -103,8 +107,8 @@ pub fn status(
         capacity: Some(quantities(node.capacity)),
         allocatable: Some(quantities(node.capacity.without(node.reserved))),
         conditions: Some(conditions),
-        images: Some(images.iter().map(image).collect()),
-        volumes_in_use: Some(in_use.to_vec()),
+        images: Some(found.images.iter().map(image).collect()),
+        volumes_in_use: Some(found.in_use.clone()),
         node_info: Some(NodeSystemInfo {
             architecture: "amd64".into(),
             operating_system: "linux".into(),
@@ -119,14 +123,6 @@ pub fn status(
         }),
         ..NodeStatus::default()
     }
-}
-
-/// Whether two statuses tell the same, heartbeats aside.
-pub fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
-    let mut a = a.clone();
-    let (own, other) = (a.conditions.iter_mut().flatten(), b.conditions.iter().flatten());
-    own.zip(other).for_each(|(own, other)| own.last_heartbeat_time.clone_from(&other.last_heartbeat_time));
-    a == *b
 }
 
 /// What the node's tasks share.
@@ -170,20 +166,19 @@ impl NodeKeeper {
                 taints: Some(node.taints.clone()).filter(|taints| !taints.is_empty()),
                 ..NodeSpec::default()
             }),
-            status: Some(self.status(None).await),
+            status: Some(status(node, None, &self.findings().await, wall())),
         };
         self.client.create(&new).await.map(drop)
     }
 
-    async fn status(&self, before: Option<&NodeStatus>) -> NodeStatus {
+    async fn findings(&self) -> Findings {
         let images = self.runtime.images().await;
         let unready = match &images {
             _ if *self.down.borrow() => Some("node is shutting down".to_owned()),
             Err(error) => Some(error.to_string()),
             Ok(_) => None,
         };
-        let (images, in_use) = (images.unwrap_or_default(), self.volumes.in_use());
-        status(&self.config.node, before, &images, &in_use, unready.as_deref(), wall())
+        Findings { images: images.unwrap_or_default(), in_use: self.volumes.in_use(), unready }
     }
 
     /// Renews the lease, for ever.
@@ -243,25 +238,25 @@ impl NodeKeeper {
         Ok(Lease { metadata, spec: Some(spec) })
     }
 
-    /// Computes and tells the status, for ever.
+    /// Looks what there is and tells the status, for ever.
     pub async fn keep_status(self) {
         let mut ticks = interval(self.config.status_compute);
-        let mut told: Option<(NodeStatus, Instant)> = None;
+        let mut told: Option<(Findings, NodeStatus, Instant)> = None;
         loop {
             ticks.tick().await;
-            let now = self.status(told.as_ref().map(|(status, _)| status)).await;
-            let due = told
-                .as_ref()
-                .is_none_or(|(before, at)| at.elapsed() >= self.config.status_report || !same(before, &now));
-            if !due {
+            let found = self.findings().await;
+            // All else in a status but heartbeats follows from what was found.
+            let same = |before: &Findings, at: &Instant| *before == found && at.elapsed() < self.config.status_report;
+            if told.as_ref().is_some_and(|(before, _, at)| same(before, at)) {
                 continue;
             }
+            let now = status(&self.config.node, told.as_ref().map(|(_, status, _)| status), &found, wall());
             // `volumesAttached` is the attach/detach controller's: absent here, so that the patch leaves it.
             let patch = Patch::Strategic(json!({"status": &now}));
             match self.client.patch_status::<Node>("", &self.config.node.name, &patch).await {
                 Ok(_) => {
-                    self.volumes.reported(now.volumes_in_use.as_deref().unwrap_or_default());
-                    told = Some((now, Instant::now()));
+                    self.volumes.reported(&found.in_use);
+                    told = Some((found, now, Instant::now()));
                 }
                 Err(error) if error.is_not_found() => self.register().await,
                 Err(error) => tracing::debug!(%error, "the node's status is not told"),
@@ -274,16 +269,28 @@ impl NodeKeeper {
 mod tests {
     use super::*;
 
+    fn without_heartbeats(status: &NodeStatus) -> NodeStatus {
+        let mut status = status.clone();
+        status.conditions.iter_mut().flatten().for_each(|condition| condition.last_heartbeat_time = None);
+        status
+    }
+
     #[test]
     fn heartbeats_change_nothing_and_transitions_keep_their_time() {
         let node = NodeConfig::new("n", [10, 0, 0, 1].into());
         let at = |seconds| Duration::from_secs(seconds);
-        let first = status(&node, None, &[], &[], None, at(10));
-        let second = status(&node, Some(&first), &[], &[], None, at(20));
-        assert!(same(&first, &second) && first != second);
-        let third = status(&node, Some(&second), &[], &["v".into()], None, at(30));
-        assert!(!same(&second, &third), "a volume in use is news");
-        let down = status(&node, Some(&third), &[], &["v".into()], Some("node is shutting down"), at(40));
+        let found = |in_use: &[&str], unready: Option<&str>| Findings {
+            in_use: in_use.iter().map(|volume| (*volume).to_owned()).collect(),
+            unready: unready.map(str::to_owned),
+            ..Findings::default()
+        };
+        let first = status(&node, None, &found(&[], None), at(10));
+        let second = status(&node, Some(&first), &found(&[], None), at(20));
+        assert_ne!(first, second);
+        assert_eq!(without_heartbeats(&first), without_heartbeats(&second));
+        let third = status(&node, Some(&second), &found(&["v"], None), at(30));
+        assert_ne!(without_heartbeats(&second), without_heartbeats(&third), "a volume in use is news");
+        let down = status(&node, Some(&third), &found(&["v"], Some("node is shutting down")), at(40));
         let since = |s: &NodeStatus, kind: &str| {
             let found = s.conditions.iter().flatten().find(|c| c.type_ == kind).unwrap().clone();
             (found.status, found.last_transition_time.unwrap())

@@ -178,6 +178,9 @@ impl Monitor {
 
 /// Adds and removes NoExecute taints; none if they are so already.
 fn swap(node: &Node, add: Option<&str>, remove: &[&str], wall: Timestamp) -> Option<Step> {
+    if add.is_none() && taints(node).is_empty() {
+        return None;
+    }
     let add = add.map(|key| Taint { time_added: Some(Time(wall)), ..taint(key, "NoExecute") });
     let remove = remove.iter().map(|key| taint(key, "NoExecute")).collect();
     TaintChange { node: name(&node.metadata).into(), add: add.into_iter().collect(), remove }.step(node)
@@ -196,6 +199,10 @@ pub fn by_condition(node: &Node, wall: Timestamp) -> Option<Step> {
         (NETWORK_UNAVAILABLE, is("NetworkUnavailable", "True")),
         (UNSCHEDULABLE, cordoned),
     ];
+    let has = |key: &str| taints(node).iter().any(|other| other.key == key && other.effect == "NoSchedule");
+    if wanted.iter().all(|(key, wanted)| has(key) == *wanted) {
+        return None;
+    }
     let own = |(key, _): (&str, bool)| Taint { time_added: Some(Time(wall)), ..taint(key, "NoSchedule") };
     let (add, remove): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, wanted)| *wanted);
     let (add, remove) = (add.into_iter().map(own).collect(), remove.into_iter().map(own).collect());
