@@ -47,6 +47,10 @@ fn object(rows: &[&RowSeen], finding: &mut Finding) {
             told.extend(new.then_some((column, "impossible")));
             finding.check(new.then_some(violation));
         }
+        // Whoever shows the truth has nothing left to be told of, judged or not.
+        for cell in row.cells.iter().filter(|cell| cell.truth.contains(&cell.shown)) {
+            told.retain(|old| *old != (cell.name.as_str(), "untrue"));
+        }
         if !may_be_judged(&rows[..=i], row) {
             continue;
         }
@@ -183,6 +187,9 @@ fn range(text: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::oracle::cluster::{ClusterRecord, ROW_LAG};
     use crate::oracle::testing::at;
@@ -241,6 +248,25 @@ mod tests {
         assert_eq!((finding.violations.len(), finding.notes.len()), (0, 1), "{finding:?}");
         assert_eq!(names(blind(400, frozen(480))), [""; 0]);
         assert_eq!(names(blind(400, frozen(500))), ["RowUntrue"]);
+    }
+
+    proptest! {
+        #[test]
+        fn rows_that_are_right_need_not_be_told_again(
+            runs in vec((1..15_usize, 0..3_usize, 0..3_usize, prop::bool::weighted(0.1)), 1..12),
+        ) {
+            let words = ["Bound", "Failed", "Updating"];
+            let looks = runs.iter().flat_map(|(times, shown, truth, blind)| vec![(words[*shown], words[*truth], *blind); *times]);
+            let look = |(i, (shown, truth, blind)): (usize, (&str, &str, bool))| RowSeen {
+                blind: blind.then(|| "master 0".into()),
+                ..row(i as u64 * 10, vec![cell("phase", shown, truth)])
+            };
+            let all: Vec<RowSeen> = looks.enumerate().map(look).collect();
+            let again = |i: usize| all[i - 1].is_right() && all[i].is_right() && all[i - 1].cells == all[i].cells;
+            let told = (0..all.len()).filter(|i| *i == 0 || !again(*i)).map(|i| all[i].clone()).collect();
+            let (all, told) = (found(all), found(told));
+            prop_assert_eq!((all.violations, all.notes), (told.violations, told.notes));
+        }
     }
 
     #[test]

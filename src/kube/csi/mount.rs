@@ -6,7 +6,7 @@
 //! Pure: the table is the kernel's state of one node. It survives the kubelet and the plugins, and goes with the power.
 //! Differs: no mount namespaces. A container that pins its mounts keeps the [`Place`] that it was given at its start.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A file system, as the kernel knows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,13 +204,11 @@ impl MountTable {
         self.dead.extend(sessions);
     }
 
-    /// How often each target is mounted over; more than one is a stack.
-    pub fn depths(&self) -> BTreeMap<&str, usize> {
-        let mut depths = BTreeMap::new();
-        for mount in &self.mounts {
-            *depths.entry(mount.target.as_str()).or_default() += 1;
-        }
-        depths
+    /// Mounts on top of each other where there are most; more than one is a stack.
+    pub fn deepest(&self) -> usize {
+        // Tables are short.
+        let at = |target: &str| self.mounts.iter().filter(|mount| mount.target == target).count();
+        self.mounts.iter().map(|mount| at(&mount.target)).max().unwrap_or(0)
     }
 
     /// Whether a device is mounted anywhere: it must not be detached.
@@ -221,6 +219,8 @@ impl MountTable {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -249,7 +249,7 @@ mod tests {
         assert!(table.resolve("/pods/a/mount/x").is_err());
         table.bind("/run/fuse/data", "/pods/a/mount", true).unwrap();
         assert_eq!(table.resolve("/pods/a/mount/x").unwrap().path, "/data/x");
-        assert_eq!(table.depths()["/pods/a/mount"], 2);
+        assert_eq!(table.deepest(), 2);
         table.unmount("/pods/a/mount").unwrap();
         assert!(table.resolve("/pods/a/mount/x").is_err());
     }

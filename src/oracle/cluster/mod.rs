@@ -101,6 +101,13 @@ pub struct RowSeen {
     pub blind: Option<String>,
 }
 
+impl RowSeen {
+    /// Whether whoever writes it could see, and every cell that is judged shows the truth of the same instant.
+    pub fn is_right(&self) -> bool {
+        self.blind.is_none() && self.cells.iter().all(|cell| cell.truth.is_empty() || cell.truth.contains(&cell.shown))
+    }
+}
+
 /// One value of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::kube::csi::mount::MountTable;
 use crate::kube::store::Selection;
 use crate::oracle::cluster::ResourceCount;
 use crate::sim::kubernetes::Kubernetes;
@@ -50,8 +51,7 @@ impl Resources {
     /// Follows what can heap up.
     pub fn look(&mut self, kubernetes: &Kubernetes) {
         for node in &kubernetes.nodes {
-            let depths = node.machine.look_at_table(|table| table.depths().into_values().max());
-            let (depth, name) = (depths.unwrap_or(0) as u64, &node.machine.id.node);
+            let (depth, name) = (node.machine.look_at_table(MountTable::deepest) as u64, &node.machine.id.node);
             match self.stacks.get_mut(name) {
                 Some(most) => *most = depth.max(*most),
                 None => drop(self.stacks.insert(name.clone(), depth)),

@@ -10,7 +10,7 @@ use crate::kube::controllers::node_lifecycle::NodeLifecycleConfig;
 use crate::kube::fluid::api::{AlluxioRuntime, Dataset, GooseFsRuntime, JindoRuntime, RuntimeStatus};
 use crate::kube::fluid::flavor::Flavor;
 use crate::kube::fluid::install::runtime_controller;
-use crate::kube::store::Object;
+use crate::kube::store::{Object, Store};
 use crate::oracle::cluster::{CacheTruth, LostWorkers, RowSeen};
 use crate::sim::cluster::{Cluster, cached_bytes};
 use crate::sim::kubernetes::{Kubernetes, Node, Part};
@@ -31,10 +31,23 @@ pub(super) struct Rows {
     sets: Option<Sets>,
     workers: Workers,
     dark: DarkNodes,
+    /// What the last look was about, if the rows were right. Seen again it tells nothing: rows that are right need no later
+    /// look to be judged.
+    right: Option<Signs>,
     /// The dataset was bound once: before that its phase is an aim.
     bound: bool,
     /// How often it was unbound since.
     unbound: u32,
+}
+
+/// All that a look tells follows from this.
+#[derive(Debug, PartialEq, Eq)]
+struct Signs {
+    /// The store's decisive revision, of which the rows are.
+    revision: u64,
+    truth: CacheTruth,
+    /// Why whoever writes the rows cannot see.
+    blind: Option<String>,
 }
 
 /// When each worker ran last and what it had, by its node, which has one of a dataset at most.
@@ -93,6 +106,11 @@ impl Rows {
         if !self.is_due(sets, now) {
             return;
         }
+        let signs = self.bound.then(|| self.signs(lab, cluster, kubernetes, scenario, now, sets));
+        if self.right.is_some() && self.right == signs {
+            return;
+        }
+        self.right = None;
         let meta = &scenario.dataset.metadata;
         let find = |word: &str| kubernetes.object(word, &meta.namespace, &meta.name);
         let flavor = scenario.runtime.flavor();
@@ -110,24 +128,39 @@ impl Rows {
         if !self.bound {
             return;
         }
-        let truth = self.truth(lab, cluster, kubernetes, scenario, now, sets);
+        let signs = signs.unwrap_or_else(|| self.signs(lab, cluster, kubernetes, scenario, now, sets));
         let mut name = format!("{}/{}", meta.namespace, meta.name);
         if self.unbound > 0 {
             name += &format!(", bound again ({})", self.unbound);
         }
-        let mut row = truth.dataset(now, &name, dataset, spec.fluid.profile().health, flavor);
+        let mut row = signs.truth.dataset(now, &name, dataset, spec.fluid.profile().health, flavor);
         if scenario.spec.workload.clients > 0 {
             // It changes with every write: the row may show what was true between two looks.
             row.cells.iter_mut().filter(|cell| cell.name == "cached").for_each(|cell| cell.truth.clear());
         }
+        let runtime = runtime.and_then(|runtime| runtime_status(&runtime, flavor));
+        let runtime = runtime.map(|runtime| signs.truth.runtime(now, &name, &runtime));
+        let rows = [row].into_iter().chain(runtime).map(|row| RowSeen { blind: signs.blind.clone(), ..row });
+        let begin = self.all.len();
+        self.all.extend(rows);
+        self.right = self.all[begin..].iter().all(RowSeen::is_right).then_some(signs);
+    }
+
+    fn signs(
+        &mut self,
+        lab: &Lab,
+        cluster: &Cluster,
+        kubernetes: &Kubernetes,
+        scenario: &Scenario,
+        now: SimTime,
+        sets: Sets,
+    ) -> Signs {
+        let truth = self.truth(lab, cluster, kubernetes, scenario, now, sets);
         let nodes = kubernetes.nodes.iter().map(|node| (node.machine.id.node.as_str(), node.powered));
         let unmissed = self.dark.note(nodes, now);
         let unmissed = unmissed.map(|node| format!("{node} is without power and not missed yet"));
-        let blind = blind(cluster).or_else(|| unwritten(kubernetes, flavor)).or(unmissed);
-        self.all.push(RowSeen { blind: blind.clone(), ..row });
-        if let Some(runtime) = runtime.and_then(|runtime| runtime_status(&runtime, flavor)) {
-            self.all.push(RowSeen { blind, ..truth.runtime(now, &name, &runtime) });
-        }
+        let blind = blind(cluster).or_else(|| unwritten(kubernetes, scenario.runtime.flavor())).or(unmissed);
+        Signs { revision: kubernetes.server.look(Store::decisive_revision), truth, blind }
     }
 
     /// Every so often, and whenever a set has changed: Fluid may have come by while a pod was away for a second.
