@@ -5,6 +5,7 @@
 //! between is the runtime controllers'. Differs: the runtime controllers always run, none is scaled up from zero.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::params::ListParams;
@@ -65,7 +66,7 @@ pub async fn run(client: Client, config: DatasetConfig) -> Infallible {
     });
     loop {
         let key = queue.get().await;
-        match reconcile(&client, &events, &config, &key).await {
+        match reconcile(&client, &datasets, &events, &config, &key).await {
             Ok(Some(wait)) => queue.add_after(key.clone(), wait),
             Ok(None) => queue.forget(&key),
             Err(error) => {
@@ -79,11 +80,12 @@ pub async fn run(client: Client, config: DatasetConfig) -> Infallible {
 
 async fn reconcile(
     client: &Client,
+    datasets: &Informer<Dataset>,
     events: &EventRecorder,
     config: &DatasetConfig,
     key: &ObjectKey,
 ) -> Result<Option<Duration>, ApiError> {
-    let Some(mut dataset) = client.find::<Dataset>(&key.namespace, &key.name).await? else { return Ok(None) };
+    let Some(mut dataset) = datasets.get_key(key).map(Arc::unwrap_or_clone) else { return Ok(None) };
     let mut finalizers = dataset.metadata.finalizers.clone().unwrap_or_default();
     let kept = finalizers.iter().any(|finalizer| finalizer == FINALIZER);
     if dataset.metadata.deletion_timestamp.is_some() {

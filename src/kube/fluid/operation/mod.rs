@@ -337,14 +337,15 @@ impl Controller {
         let ((namespace, name), (_, own)) = (operation.dataset(), place(operation));
         let key = ObjectKey::new(namespace, name);
         let change = |status: &mut DatasetStatus| lock::give_back(&mut status.operation_ref, K::TYPE, &own);
-        match super::update::dataset(&self.client, &key, change).await {
+        match super::update::dataset(&self.client, &key, None, change).await {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),
         }
     }
 
     async fn update<K: Work>(&self, key: &ObjectKey, change: impl Fn(&mut OperationStatus)) -> Result<(), ApiError> {
-        super::update::status::<K, _>(&self.client, key, K::status, |operation| change(operation.status_mut())).await
+        let change = |operation: &mut K| change(operation.status_mut());
+        super::update::status(&self.client, key, None, K::status, change).await.map(drop)
     }
 }
 

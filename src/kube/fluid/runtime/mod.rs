@@ -22,13 +22,13 @@ use std::sync::Arc;
 
 use kube::core::params::ListParams;
 
-use super::api::{DatasetStatus, RuntimeStatus};
+use super::api::{Dataset, DatasetStatus, RuntimeStatus};
 use super::chart::PortSet;
 use super::ports::{PortPolicy, Ports, PortsExhausted};
 use super::probe::{CacheProbe, Content, PodRef, ProbeError};
 use super::profile::Profile;
 use crate::base::Stream;
-use crate::kube::client::{ApiError, Client, EventRecorder, Informer, WorkQueue};
+use crate::kube::client::{ApiError, Client, EventRecorder, Informer, MutationCache, WorkQueue};
 use crate::kube::kind::ObjectKey;
 use crate::rt::chance;
 use crate::rt::task::{JoinHandle, Scope};
@@ -108,6 +108,8 @@ struct Engine {
 /// A controller of one kind of runtime.
 struct Controller<K> {
     client: Client,
+    runtimes: MutationCache<K>,
+    datasets: MutationCache<Dataset>,
     probe: Arc<dyn CacheProbe>,
     config: RuntimeConfig,
     events: EventRecorder,
@@ -115,7 +117,6 @@ struct Controller<K> {
     ports: Ports,
     chance: Stream,
     tasks: Scope,
-    kind: std::marker::PhantomData<K>,
 }
 
 /// Runs the controller of the runtimes of kind `K`.
@@ -127,8 +128,9 @@ pub async fn run<K: RuntimeKind>(
     probe: Arc<dyn CacheProbe>,
     config: RuntimeConfig,
 ) -> Result<Infallible, RoundError> {
-    let runtimes = Informer::<K>::all(&client);
+    let (runtimes, datasets) = (Informer::<K>::all(&client), Informer::<Dataset>::all(&client));
     runtimes.synced().await;
+    datasets.synced().await;
     let taken = install::ports_taken::<K>(&client).await?;
     let events = EventRecorder::new(&client, &format!("{}-controller", K::plural(&()).trim_end_matches('s')), "");
     let mut controller = Controller::<K> {
@@ -139,7 +141,8 @@ pub async fn run<K: RuntimeKind>(
         ports: Ports::new(K::FLAVOR.port_range(), config.ports, taken.values().flat_map(PortSet::list)),
         chance: chance::stream("fluid-ports"),
         tasks: Scope::new(),
-        kind: std::marker::PhantomData,
+        runtimes: MutationCache::new(&client, runtimes.clone()),
+        datasets: MutationCache::new(&client, datasets),
         client,
     };
     for (key, ports) in taken {
@@ -196,14 +199,29 @@ impl<K: RuntimeKind> Controller<K> {
         PodRef::master(K::FLAVOR, &key.namespace, &key.name)
     }
 
+    async fn status(&self, key: &ObjectKey) -> Result<RuntimeStatus, ApiError> {
+        match self.runtimes.find(key).await? {
+            Some(runtime) => Ok(runtime.status()),
+            // The server says that it is gone.
+            None => Ok(self.client.get::<K>(&key.namespace, &key.name).await?.status()),
+        }
+    }
+
     /// Changes a runtime's status, again if somebody else changed the runtime meanwhile.
     async fn update_status(&self, key: &ObjectKey, change: impl Fn(&mut RuntimeStatus)) -> Result<(), ApiError> {
-        super::update::status(&self.client, key, K::status, |runtime: &mut K| change(runtime.status_mut())).await
+        let known = self.runtimes.find(key).await?;
+        let change = |runtime: &mut K| change(runtime.status_mut());
+        let written = super::update::status(&self.client, key, known, K::status, change).await?;
+        written.into_iter().for_each(|runtime| self.runtimes.note(runtime));
+        Ok(())
     }
 
     /// Changes a dataset's status in the same way.
     async fn update_dataset(&self, key: &ObjectKey, change: impl Fn(&mut DatasetStatus)) -> Result<(), ApiError> {
-        super::update::dataset(&self.client, key, change).await
+        let known = self.datasets.find(key).await?;
+        let written = super::update::dataset(&self.client, key, known, change).await?;
+        written.into_iter().for_each(|dataset| self.datasets.note(dataset));
+        Ok(())
     }
 }
 

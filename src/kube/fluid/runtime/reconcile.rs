@@ -38,7 +38,7 @@ impl<K: RuntimeKind> Controller<K> {
     }
 
     pub(super) async fn reconcile(&mut self, key: &ObjectKey) -> Result<Option<Duration>, RoundError> {
-        let Some(runtime) = self.client.find::<K>(&key.namespace, &key.name).await? else {
+        let Some(runtime) = self.runtimes.find(key).await? else {
             self.engines.remove(key);
             return Ok(None);
         };
@@ -46,35 +46,35 @@ impl<K: RuntimeKind> Controller<K> {
             return self.tear_down(key, &runtime).await.map(|()| None);
         }
         if !is_dns1035(&key.name) {
-            self.events.event(&runtime, EventType::Warning, "RuntimeProcessFailed", "the name is no DNS-1035 label");
+            self.events.event(&*runtime, EventType::Warning, "RuntimeProcessFailed", "the name is no DNS-1035 label");
             return Ok(Some(self.config.retry));
         }
-        let Some(dataset) = self.client.find::<Dataset>(&key.namespace, &key.name).await? else {
+        let Some(dataset) = self.datasets.find(key).await? else {
             let message = format!("the dataset {key} is not found");
-            self.events.event(&runtime, EventType::Warning, "ErrorProcessRuntimeReason", &message);
+            self.events.event(&*runtime, EventType::Warning, "ErrorProcessRuntimeReason", &message);
             return Ok((!planted(Bug::RuntimeNotAskedAgain)).then_some(self.config.retry_no_dataset));
         };
         if let Some(why) = no_restore(K::FLAVOR, &dataset) {
-            self.events.event(&runtime, EventType::Warning, "RuntimeProcessFailed", why);
+            self.events.event(&*runtime, EventType::Warning, "RuntimeProcessFailed", why);
             return Ok(Some(self.config.retry));
         }
         self.adopt(&runtime, &dataset).await?;
         let bound = dataset.status.as_ref().map_or(&[][..], |status| &status.runtimes);
         if bound.iter().any(|other| other.type_ != K::FLAVOR.word()) {
             let message = format!("the dataset {key} is bound to another runtime");
-            self.events.event(&runtime, EventType::Warning, "RuntimeBoundToOther", &message);
+            self.events.event(&*runtime, EventType::Warning, "RuntimeBoundToOther", &message);
             return Ok(Some(self.config.retry));
         }
         let blueprint = runtime.blueprint(&dataset, self.config.profile, self.ports_of(key)?);
         if blueprint.masters == 0 {
             let message = "spec.master.disabled: a cache without masters is not supported";
-            self.events.event(&runtime, EventType::Warning, "RuntimeProcessFailed", message);
+            self.events.event(&*runtime, EventType::Warning, "RuntimeProcessFailed", message);
             return Ok(Some(self.config.retry));
         }
         if blueprint.masters.is_multiple_of(2) {
             let message =
                 format!("{} masters survive no more failures than {}", blueprint.masters, blueprint.masters - 1);
-            self.events.event(&runtime, EventType::Warning, "EvenMasters", &message);
+            self.events.event(&*runtime, EventType::Warning, "EvenMasters", &message);
             if self.config.profile.even_masters == EvenMasters::Refuse {
                 return Ok(Some(self.config.retry));
             }
@@ -118,7 +118,7 @@ impl<K: RuntimeKind> Controller<K> {
         } });
         let (namespace, name) =
             (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-        self.client.patch::<K>(namespace, name, &Patch::Merge(patch)).await?;
+        self.runtimes.note(self.client.patch(namespace, name, &Patch::Merge(patch)).await?);
         Ok(())
     }
 }

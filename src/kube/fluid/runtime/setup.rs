@@ -28,7 +28,7 @@ impl<K: RuntimeKind> Controller<K> {
         dataset: &Dataset,
         b: &Blueprint,
     ) -> Result<bool, RoundError> {
-        let status = self.client.get::<K>(&key.namespace, &key.name).await?.status();
+        let status = self.status(key).await?;
         if status.master_phase == RuntimePhase::None {
             self.install(b).await?;
             self.update_status(key, |status| {
@@ -56,7 +56,8 @@ impl<K: RuntimeKind> Controller<K> {
             return Ok(false);
         }
         self.update_phases(key, b).await?;
-        let created = self.client.get::<K>(&key.namespace, &key.name).await?.meta().creation_timestamp.clone();
+        let runtime = self.runtimes.find(key).await?;
+        let created = runtime.and_then(|runtime| runtime.meta().creation_timestamp.clone());
         let now = crate::kube::clock::now();
         self.update_status(key, |status| {
             if status.setup_duration.is_empty() {
@@ -151,7 +152,7 @@ impl<K: RuntimeKind> Controller<K> {
                 }
             }
             WorkerSet::DaemonSet => {
-                let before = self.client.get::<K>(&key.namespace, &key.name).await?.status();
+                let before = self.status(key).await?;
                 self.choose_nodes(b).await?;
                 let (before, after) = (before.desired_worker_number_scheduled, b.workers.cast_signed());
                 if before != after {
@@ -195,9 +196,9 @@ impl<K: RuntimeKind> Controller<K> {
             conditions::set(&mut status.conditions, type_, true, &format!("Workers scaled {word}"), &message);
         })
         .await?;
-        let runtime: K = self.client.get(&key.namespace, &key.name).await?;
+        let Some(runtime) = self.runtimes.find(key).await? else { return Ok(()) };
         let message = format!("Runtime scaled {word}. current replicas: {before}, desired replicas: {after}.");
-        self.events.event(&runtime, EventType::Normal, "Succeed", message);
+        self.events.event(&*runtime, EventType::Normal, "Succeed", message);
         Ok(())
     }
 

@@ -85,8 +85,9 @@ impl<K: RuntimeKind> Controller<K> {
 
     async fn update_cache(&self, key: &ObjectKey) -> Result<(), RoundError> {
         let capacity = self.probe.capacity(&Self::master(key)).await?;
-        let dataset: Dataset = self.client.get(&key.namespace, &key.name).await?;
-        let total = dataset.status.and_then(|status| status.ufs_total.parse::<ByteSize>().ok());
+        let dataset = self.datasets.find(key).await?;
+        let status = dataset.as_ref().and_then(|dataset| dataset.status.as_ref());
+        let total = status.and_then(|status| status.ufs_total.parse::<ByteSize>().ok());
         let states: BTreeMap<_, _> = cache_states(K::FLAVOR, capacity, total.map(|total| total.0));
         self.update_status(key, |status| status.cache_states.clone_from(&states)).await?;
         self.update_dataset(key, |status| status.cache_states.clone_from(&states)).await?;
@@ -95,7 +96,7 @@ impl<K: RuntimeKind> Controller<K> {
 
     /// Makes the mounts again if master 0 began anew since they were made, or if the dataset asks for others.
     async fn remount(&self, key: &ObjectKey, dataset: &Dataset) -> Result<(), RoundError> {
-        let status = self.client.get::<K>(&key.namespace, &key.name).await?.status();
+        let status = self.status(key).await?;
         let master = Self::master(key);
         let pod: Option<Pod> = self.client.find(&master.namespace, &master.name).await?;
         let started = pod.as_ref().and_then(|pod| started(pod, &master.container));

@@ -1,5 +1,7 @@
 //! The end of a runtime: volume, cache, release, labels, ports; then the dataset is free again.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Service};
 use kube::core::params::DeleteParams;
@@ -16,8 +18,8 @@ impl<K: RuntimeKind> Controller<K> {
         if !runtime.meta().finalizers.iter().flatten().any(|finalizer| *finalizer == Self::finalizer()) {
             return Ok(());
         }
-        let dataset: Option<Dataset> = self.client.find(&key.namespace, &key.name).await?;
-        let standing = dataset.unwrap_or_else(|| nameless(key));
+        let dataset = self.datasets.find(key).await?;
+        let standing = dataset.map_or_else(|| nameless(key), Arc::unwrap_or_clone);
         let ports = self.engines.get(key).and_then(|engine| engine.ports).unwrap_or(PortSet::native(K::FLAVOR));
         let blueprint = runtime.blueprint(&standing, self.config.profile, ports);
         self.remove::<PersistentVolumeClaim>(&blueprint.namespace, &blueprint.name).await?;
