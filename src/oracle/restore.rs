@@ -49,8 +49,8 @@ fn epochs(journals: &[JournalSeen], finding: &mut Finding) {
             _ => {}
         }
         finding.check(back.then(|| Violation::EpochWentBack {
-            home: now.home.clone(),
-            member: now.member.clone(),
+            home: now.home.to_string(),
+            member: now.member.to_string(),
             was: (held.term, held.kept),
             now: (now.term, now.last),
             at: now.at,
@@ -75,7 +75,7 @@ fn groups(journals: &[JournalSeen], finding: &mut Finding) {
         let anew = (now.volatile || now.noticed.is_some()) && !back;
         let second = last.filter(|_| !anew && split.insert(&now.group));
         finding.check(second.map(|first| Violation::SplitCluster {
-            group: now.group.clone(),
+            group: now.group.to_string(),
             first: format!("{} ({})", first.member, first.cluster),
             second: format!("{} ({})", now.member, now.cluster),
             at: now.at,
@@ -117,8 +117,8 @@ fn prefixes(record: &RunRecord, journals: &[JournalSeen], finding: &mut Finding)
     for now in journals.iter().filter(|journal| journal.serving) {
         let Some(of) = known.get_mut(&cluster_of(now)) else { continue };
         finding.check(not_a_prefix(now, of).map(|(index, detail)| Violation::RestoredOutsideLog {
-            home: now.home.clone(),
-            member: now.member.clone(),
+            home: now.home.to_string(),
+            member: now.member.to_string(),
             index,
             detail,
             at: now.at,
@@ -128,7 +128,7 @@ fn prefixes(record: &RunRecord, journals: &[JournalSeen], finding: &mut Finding)
 
 /// Whose log it is: group and cluster. Where nothing lasts and no id tells clusters apart, each home may be another one.
 fn cluster_of(journal: &JournalSeen) -> (&str, &str, &str) {
-    let home = if journal.volatile && journal.cluster.is_empty() { journal.home.as_str() } else { "" };
+    let home = if journal.volatile && journal.cluster.is_empty() { &*journal.home } else { "" };
     (&journal.group, &journal.cluster, home)
 }
 
@@ -214,7 +214,7 @@ mod tests {
             ("the same cluster", journal(2, "d2", 1, 1), 0),
             ("another cluster", other(2), 1),
             ("another release", JournalSeen { group: "other".into(), ..other(2) }, 0),
-            ("it has none yet", JournalSeen { cluster: String::new(), ..other(2) }, 0),
+            ("it has none yet", JournalSeen { cluster: "".into(), ..other(2) }, 0),
             ("nothing lasts", JournalSeen { volatile: true, ..other(2) }, 0),
             ("an operator formatted it", JournalSeen { noticed: Some("formatted".into()), ..other(2) }, 0),
         ] {
@@ -250,7 +250,7 @@ mod tests {
             |t, home: &str, applied, hash| JournalSeen { state: Some((applied, hash)), ..journal(t, home, 2, 9) };
         assert_eq!(names(vec![state(1, "d1", 5, 7), state(2, "d2", 5, 7), state(3, "d3", 4, 6)]), [""; 0]);
         assert_eq!(names(vec![state(1, "d1", 5, 7), state(2, "d2", 5, 8)]), ["RestoredOutsideLog"]);
-        let fresh = |t, home, hash| JournalSeen { volatile: true, cluster: String::new(), ..state(t, home, 5, hash) };
+        let fresh = |t, home, hash| JournalSeen { volatile: true, cluster: "".into(), ..state(t, home, 5, hash) };
         assert_eq!(names(vec![fresh(1, "pod u1", 7), fresh(2, "pod u2", 8)]), [""; 0], "nothing lasts");
         assert_eq!(names(vec![fresh(1, "pod u1", 7), fresh(2, "pod u1", 8)]), ["RestoredOutsideLog"]);
         let seen = MasterObservation { applied: 5, state_hash: Some(8), ..master(1, 1, 2) };

@@ -5,6 +5,7 @@
 //! true at that moment. Where a rule of upstream's allows an exception (a forced deletion, a controller that cannot see),
 //! the fact says that it was so; whether that excuses anything is the oracle's to decide.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use crate::base::SimTime;
 mod ledger;
 
 mod placement;
+
+mod shared;
 
 mod truth;
 
@@ -178,13 +181,17 @@ pub struct JournalSeen {
     /// When.
     pub at: SimTime,
     /// The home: a disk's handle, or pod and uid for an `emptyDir`. What is wiped or new is another home.
-    pub home: String,
+    #[serde(with = "shared")]
+    pub home: Arc<str>,
     /// The master, such as `demo-jindofs-master-0`.
-    pub member: String,
+    #[serde(with = "shared")]
+    pub member: Arc<str>,
     /// The release whose masters are one cluster.
-    pub group: String,
+    #[serde(with = "shared")]
+    pub group: Arc<str>,
     /// The name that the cluster got when it was formed; empty before that.
-    pub cluster: String,
+    #[serde(with = "shared")]
+    pub cluster: Arc<str>,
     /// The epoch: a Raft term, or a count of starts that is itself durable.
     pub term: u64,
     /// The last entry that the home holds now.

@@ -68,6 +68,8 @@ pub struct Identity {
 pub struct State {
     sandboxes: Vec<SandboxStatus>,
     containers: Vec<Container>,
+    /// Counts beginnings, ends and removals of containers.
+    turns: u64,
     images: BTreeSet<String>,
     table: MountTable,
     /// Where the world shows the disks of devices and memory: by file system.
@@ -118,6 +120,11 @@ impl Machine {
         look(&lock(&self.state).containers)
     }
 
+    /// Counts beginnings, ends and removals of containers: whoever saw this number before finds the same ones running.
+    pub fn turns(&self) -> u64 {
+        lock(&self.state).turns
+    }
+
     /// Looks at the lives of all processes that containers ever had here, in no particular order.
     pub fn lives(&self, look: impl FnOnce(&[Lived])) {
         let state = lock(&self.state);
@@ -150,6 +157,7 @@ impl Machine {
             }
         }
         ended.iter().for_each(|id| state.table.server_died(id));
+        state.turns += ended.len() as u64;
         drop(state);
         if !ended.is_empty() {
             self.bump();
@@ -162,6 +170,7 @@ impl Machine {
         self.drivers.unregister(FLUID_DRIVER);
         let mut state = lock(&self.state);
         state.containers.iter_mut().filter(|c| c.runs()).for_each(|c| c.ended(now));
+        state.turns += 1;
         state.sandboxes.iter_mut().for_each(|sandbox| sandbox.ready = false);
         state.table = MountTable::default();
         state.doors.clear();

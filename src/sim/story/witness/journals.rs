@@ -1,6 +1,7 @@
 //! Homes of metadata, as the masters that work with them present them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::base::SimTime;
 use crate::oracle::LogDigest;
@@ -23,10 +24,47 @@ struct Brief {
     cluster: Option<u64>,
 }
 
+/// What a master and its home are called: the same for thousands of looks.
+struct Names {
+    home: Arc<str>,
+    member: Arc<str>,
+    group: Arc<str>,
+    /// Of which cluster the next is the name.
+    of: Option<u64>,
+    cluster: Arc<str>,
+}
+
+impl Names {
+    fn of(member: &Member, facts: &MasterFacts, scenario: &Scenario) -> Self {
+        let (name, meta) = (&member.plan.name, scenario.runtime.metadata());
+        let home = match member.volumes.first() {
+            Some(volume) => volume.as_str().into(),
+            None => [name, " ", member.pod.as_deref().unwrap_or_default()].concat().into(),
+        };
+        Self {
+            home,
+            member: name.as_str().into(),
+            group: [&meta.namespace, "/", &meta.name].concat().into(),
+            of: facts.cluster,
+            cluster: facts.cluster.map(|name| format!("{name:016x}")).unwrap_or_default().into(),
+        }
+    }
+
+    fn are_of(&self, member: &Member, facts: &MasterFacts) -> bool {
+        let pod = || self.home.strip_prefix(&member.plan.name)?.strip_prefix(' ');
+        self.of == facts.cluster
+            && match member.volumes.first() {
+                Some(volume) => *self.home == **volume,
+                None => pod() == Some(member.pod.as_deref().unwrap_or_default()),
+            }
+    }
+}
+
 /// All that was presented.
 #[derive(Default)]
 pub(super) struct Journals {
     seen: Vec<JournalSeen>,
+    names: BTreeMap<usize, Names>,
     last: BTreeMap<usize, Brief>,
     /// Up to which entry of which start of a master its log was taken over.
     taken: BTreeMap<usize, (u32, u64)>,
@@ -60,18 +98,17 @@ impl Journals {
         if self.last.insert(index, brief) == Some(brief) {
             return;
         }
-        let meta = scenario.runtime.metadata();
-        let home = match member.volumes.first() {
-            Some(volume) => volume.clone(),
-            None => [&member.plan.name, " ", member.pod.as_deref().unwrap_or_default()].concat(),
-        };
         let log = if brief.serving { self.news(index, member.incarnation, facts) } else { Vec::new() };
+        let names = self.names.entry(index).or_insert_with(|| Names::of(member, facts, scenario));
+        if !names.are_of(member, facts) {
+            *names = Names::of(member, facts, scenario);
+        }
         self.seen.push(JournalSeen {
             at: now,
-            home,
-            member: member.plan.name.clone(),
-            group: [&meta.namespace, "/", &meta.name].concat(),
-            cluster: facts.cluster.map(|name| format!("{name:016x}")).unwrap_or_default(),
+            home: names.home.clone(),
+            member: names.member.clone(),
+            group: names.group.clone(),
+            cluster: names.cluster.clone(),
             term: facts.term,
             last: facts.last_log.unwrap_or(0),
             kept,

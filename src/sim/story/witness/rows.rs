@@ -98,19 +98,37 @@ impl DarkNodes {
     }
 }
 
+/// Where and when a look is taken.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    lab: &'a Lab,
+    cluster: &'a Cluster,
+    kubernetes: &'a Kubernetes,
+    scenario: &'a Scenario,
+    sets: Sets,
+    now: SimTime,
+}
+
 impl Rows {
     /// Reads the rows and reckons the truth.
     pub fn look(&mut self, lab: &Lab, cluster: &Cluster, scenario: &Scenario, now: SimTime) {
-        let (Some(kubernetes), Some(spec)) = (&cluster.kubernetes, &scenario.spec.kubernetes) else { return };
+        let Some(kubernetes) = &cluster.kubernetes else { return };
         let sets = self.stored.sets(kubernetes, scenario);
         if !self.is_due(sets, now) {
             return;
         }
-        let signs = self.bound.then(|| self.signs(lab, cluster, kubernetes, scenario, now, sets));
-        if self.right.is_some() && self.right == signs {
-            return;
+        let scene = Scene { lab, cluster, kubernetes, scenario, sets, now };
+        let signs = self.bound.then(|| self.signs(scene));
+        if self.right.is_none() || self.right != signs {
+            self.right = None;
+            self.tell(scene, signs);
         }
-        self.right = None;
+    }
+
+    /// Adds the rows as they are.
+    fn tell(&mut self, scene: Scene<'_>, signs: Option<Signs>) {
+        let Scene { kubernetes, scenario, now, .. } = scene;
+        let Some(spec) = &scenario.spec.kubernetes else { return };
         let meta = &scenario.dataset.metadata;
         let find = |word: &str| kubernetes.object(word, &meta.namespace, &meta.name);
         let flavor = scenario.runtime.flavor();
@@ -128,7 +146,7 @@ impl Rows {
         if !self.bound {
             return;
         }
-        let signs = signs.unwrap_or_else(|| self.signs(lab, cluster, kubernetes, scenario, now, sets));
+        let signs = signs.unwrap_or_else(|| self.signs(scene));
         let mut name = format!("{}/{}", meta.namespace, meta.name);
         if self.unbound > 0 {
             name += &format!(", bound again ({})", self.unbound);
@@ -146,20 +164,13 @@ impl Rows {
         self.right = self.all[begin..].iter().all(RowSeen::is_right).then_some(signs);
     }
 
-    fn signs(
-        &mut self,
-        lab: &Lab,
-        cluster: &Cluster,
-        kubernetes: &Kubernetes,
-        scenario: &Scenario,
-        now: SimTime,
-        sets: Sets,
-    ) -> Signs {
-        let truth = self.truth(lab, cluster, kubernetes, scenario, now, sets);
+    fn signs(&mut self, scene: Scene<'_>) -> Signs {
+        let Scene { kubernetes, scenario, now, .. } = scene;
+        let truth = self.truth(scene);
         let nodes = kubernetes.nodes.iter().map(|node| (node.machine.id.node.as_str(), node.powered));
         let unmissed = self.dark.note(nodes, now);
         let unmissed = unmissed.map(|node| format!("{node} is without power and not missed yet"));
-        let blind = blind(cluster).or_else(|| unwritten(kubernetes, scenario.runtime.flavor())).or(unmissed);
+        let blind = blind(scene.cluster).or_else(|| unwritten(kubernetes, scenario.runtime.flavor())).or(unmissed);
         Signs { revision: kubernetes.server.look(Store::decisive_revision), truth, blind }
     }
 
@@ -172,25 +183,17 @@ impl Rows {
         due
     }
 
-    fn truth(
-        &mut self,
-        lab: &Lab,
-        cluster: &Cluster,
-        kubernetes: &Kubernetes,
-        scenario: &Scenario,
-        now: SimTime,
-        sets: Sets,
-    ) -> CacheTruth {
-        let Sets { masters, workers, fuses } = sets;
+    fn truth(&mut self, scene: Scene<'_>) -> CacheTruth {
+        let Scene { scenario, sets: Sets { masters, workers, fuses }, .. } = scene;
         let runtime = &scenario.runtime;
         let quota: u64 = runtime.tieredstore().levels.iter().flat_map(|l| l.dirs()).map(|(_, q)| q).sum();
-        let running = stores(lab, kubernetes, &runtime.flavor().worker(&runtime.metadata().name));
+        let running = stores(scene.lab, scene.kubernetes, &runtime.flavor().worker(&runtime.metadata().name));
         let (cached, capacity) = (running.values().sum(), quota * running.len() as u64);
         let knobs = &scenario.spec.parameters.master;
         let patience = knobs.worker_timeout.0 + knobs.lost_worker_detection.0;
-        let (bytes, gone) = self.workers.note(running, now, patience);
+        let (bytes, gone) = self.workers.note(running, scene.now, patience);
         let lost = LostWorkers { cached: bytes, capacity: quota * gone };
-        let (under_stores, files) = below(cluster, scenario);
+        let (under_stores, files) = below(scene.cluster, scenario);
         CacheTruth { masters, workers, fuses, cached, capacity, lost, under_stores, files }
     }
 
