@@ -199,7 +199,11 @@ impl Store {
     fn put(&mut self, kind: KindId, meta: meta::Meta, body: meta::Body) -> Arc<Object> {
         self.revision += 1;
         let object = Arc::new(Object::new(self.revision, meta, body));
-        let previous = self.tables[kind.0].objects.insert(object.key.clone(), object.clone());
+        let objects = &mut self.tables[kind.0].objects;
+        let previous = match objects.get_mut(&object.key) {
+            Some(old) => Some(std::mem::replace(old, object.clone())),
+            None => objects.insert(object.key.clone(), object.clone()),
+        };
         let change = if previous.is_some() { Change::Modified } else { Change::Added };
         self.note(kind, Event { version: self.revision, change, object: object.clone(), previous });
         object

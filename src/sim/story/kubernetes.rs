@@ -36,9 +36,8 @@ impl Story<'_> {
             return Err(End::Stuck(format!("{} of {nodes} nodes were ready", self.ready_nodes())));
         }
         let flavors = [scenario.runtime.flavor()];
-        for object in install(&spec.fluid.profile(), &flavors) {
-            self.create(object.to_string())?;
-        }
+        let objects: Vec<String> = install(&spec.fluid.profile(), &flavors).iter().map(ToString::to_string).collect();
+        self.create(objects.join("\n---\n"))?;
         let installed = self.wait_for(NODES_WITHIN, |story| story.fluid_runs())?;
         if !installed {
             self.show("kubectl get pod -A -o wide")?;
