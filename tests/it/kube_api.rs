@@ -12,11 +12,11 @@ use kube::core::params::{DeleteParams, ListParams, WatchParams};
 use serde_json::json;
 use stormglass::base::{HostId, Seed, lock};
 use stormglass::kube::apiserver::{ApiServer, ApiServerConfig};
-use stormglass::kube::client::{Client, Election, ElectionConfig, Informer, InformerEvent, Patch};
+use stormglass::kube::client::{Client, Election, ElectionConfig, Informer, InformerEvent, MutationCache, Patch};
 use stormglass::kube::kind::{Kinds, ObjectKey};
 use stormglass::kube::kubectl::Kubectl;
 use stormglass::kube::store::{Part, Patch as StorePatch, Validation};
-use stormglass::rt::time::{Instant, sleep};
+use stormglass::rt::time::{Instant, sleep, timeout};
 use stormglass::world::engine::SynPolicy;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
@@ -200,6 +200,51 @@ fn an_informer_asks_once_and_leaves_its_connection_to_the_next_request() {
     bench.lab.world.run_until(bench.lab.world.world_now() + Duration::from_secs(10));
     assert_eq!(lock(&out).take(), Some((Some("a".into()), 2)));
     assert_eq!(bench.server.counters().requests, 5, "the cache was filled by one");
+}
+
+#[test]
+fn the_server_is_asked_only_for_what_a_cache_and_its_own_writes_do_not_tell() {
+    let bench = bench(6, ApiServerConfig::default());
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let (told, server) = (requests.clone(), bench.server.clone());
+    bench.run(async move {
+        let client = Client::new(API);
+        let made = client.create(&pod("a")).await.unwrap();
+        let informer = Informer::<Pod>::all(&client);
+        informer.synced().await;
+        let (cache, key) = (MutationCache::new(&client, informer), ObjectKey::new("default", "a"));
+        let asked = async || {
+            let before = server.counters().requests;
+            let found = cache.find(&key).await.unwrap().unwrap();
+            let is_newest = *found == client.get::<Pod>("default", "a").await.unwrap();
+            lock(&told).push((server.counters().requests - before - 1, is_newest));
+        };
+        let labelled = |n: u64| {
+            let mut pod = Pod::clone(&made);
+            pod.metadata.resource_version = None;
+            pod.metadata.labels = Some([("n".into(), n.to_string())].into());
+            pod
+        };
+        asked().await;
+        for n in 0..20 {
+            cache.write(&key, client.replace(&labelled(n))).await.unwrap();
+            asked().await;
+        }
+        // The answer is lost: the request is given up when it has arrived.
+        let pod = labelled(20);
+        let given_up = timeout(Duration::from_micros(300), cache.write(&key, client.replace(&pod))).await;
+        assert!(given_up.is_err());
+        asked().await;
+        asked().await;
+        // The version is an old one.
+        cache.write(&key, client.replace(&*made)).await.unwrap_err();
+        asked().await;
+        asked().await;
+    });
+    let requests = lock(&requests).clone();
+    let (ahead, doubtful) = requests.split_at(21);
+    assert_eq!(ahead, [(0, true); 21]);
+    assert_eq!(doubtful, [(1, true), (0, true), (1, true), (0, true)]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::kube::kind::{ApiObject, ObjectKey};
 const CONFLICTS_MAX: u32 = 5;
 
 /// Changes an object's status, again if somebody else changed the object meanwhile: first as it is `known` to be, then as the
-/// server has it. Nothing is written if nothing changes. Gives what was written.
+/// server has it. Nothing is written if nothing changes. Gives the object as the server has it then.
 ///
 /// # Errors
 /// As [`Client::get`] and [`Client::replace_status`], but conflicts only if there are too many.
@@ -20,22 +20,22 @@ pub async fn status<K: ApiObject, S: PartialEq>(
     mut known: Option<Arc<K>>,
     of: impl Fn(&K) -> S,
     change: impl Fn(&mut K),
-) -> Result<Option<Arc<K>>, ApiError> {
+) -> Result<Arc<K>, ApiError> {
     let mut tries = 0;
     loop {
-        let mut object = match known.take() {
-            Some(known) => K::clone(&known),
-            None => client.get(&key.namespace, &key.name).await?,
+        let before = match known.take() {
+            Some(known) => known,
+            None => Arc::new(client.get::<K>(&key.namespace, &key.name).await?),
         };
-        let before = of(&object);
+        let mut object = K::clone(&before);
         change(&mut object);
-        if of(&object) == before {
-            return Ok(None);
+        if of(&object) == of(&before) {
+            return Ok(before);
         }
         tries += 1;
         match client.replace_status(&object).await {
             Err(error) if error.is_conflict() && tries < CONFLICTS_MAX => {}
-            other => return other.map(Some),
+            other => return other,
         }
     }
 }
@@ -49,7 +49,7 @@ pub async fn dataset(
     key: &ObjectKey,
     known: Option<Arc<Dataset>>,
     change: impl Fn(&mut DatasetStatus),
-) -> Result<Option<Arc<Dataset>>, ApiError> {
+) -> Result<Arc<Dataset>, ApiError> {
     let of = |dataset: &Dataset| dataset.status.clone();
     status(client, key, known, of, |dataset: &mut Dataset| change(dataset.status.get_or_insert_default())).await
 }

@@ -211,17 +211,13 @@ impl<K: RuntimeKind> Controller<K> {
     async fn update_status(&self, key: &ObjectKey, change: impl Fn(&mut RuntimeStatus)) -> Result<(), ApiError> {
         let known = self.runtimes.find(key).await?;
         let change = |runtime: &mut K| change(runtime.status_mut());
-        let written = super::update::status(&self.client, key, known, K::status, change).await?;
-        written.into_iter().for_each(|runtime| self.runtimes.note(runtime));
-        Ok(())
+        self.runtimes.write(key, super::update::status(&self.client, key, known, K::status, change)).await
     }
 
     /// Changes a dataset's status in the same way.
     async fn update_dataset(&self, key: &ObjectKey, change: impl Fn(&mut DatasetStatus)) -> Result<(), ApiError> {
         let known = self.datasets.find(key).await?;
-        let written = super::update::dataset(&self.client, key, known, change).await?;
-        written.into_iter().for_each(|dataset| self.datasets.note(dataset));
-        Ok(())
+        self.datasets.write(key, super::update::dataset(&self.client, key, known, change)).await
     }
 }
 

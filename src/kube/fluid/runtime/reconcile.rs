@@ -38,7 +38,12 @@ impl<K: RuntimeKind> Controller<K> {
     }
 
     pub(super) async fn reconcile(&mut self, key: &ObjectKey) -> Result<Option<Duration>, RoundError> {
-        let Some(runtime) = self.runtimes.find(key).await? else {
+        let mut found = self.runtimes.find(key).await?;
+        // What would be taken down has the name of what may have been made since.
+        if found.as_ref().is_some_and(|runtime| runtime.meta().deletion_timestamp.is_some()) {
+            found = self.runtimes.ask(key).await?;
+        }
+        let Some(runtime) = found else {
             self.engines.remove(key);
             return Ok(None);
         };
@@ -49,7 +54,12 @@ impl<K: RuntimeKind> Controller<K> {
             self.events.event(&*runtime, EventType::Warning, "RuntimeProcessFailed", "the name is no DNS-1035 label");
             return Ok(Some(self.config.retry));
         }
-        let Some(dataset) = self.datasets.find(key).await? else {
+        let mut found = self.datasets.find(key).await?;
+        // Before one owns the runtime it must be the one that there is: the two caches may be of different times.
+        if found.as_ref().is_some_and(|dataset| !Self::is_adopted(&runtime, dataset)) {
+            found = self.datasets.ask(key).await?;
+        }
+        let Some(dataset) = found else {
             let message = format!("the dataset {key} is not found");
             self.events.event(&*runtime, EventType::Warning, "ErrorProcessRuntimeReason", &message);
             return Ok((!planted(Bug::RuntimeNotAskedAgain)).then_some(self.config.retry_no_dataset));
@@ -58,7 +68,9 @@ impl<K: RuntimeKind> Controller<K> {
             self.events.event(&*runtime, EventType::Warning, "RuntimeProcessFailed", why);
             return Ok(Some(self.config.retry));
         }
-        self.adopt(&runtime, &dataset).await?;
+        if !Self::is_adopted(&runtime, &dataset) {
+            self.adopt(key, &runtime, &dataset).await?;
+        }
         let bound = dataset.status.as_ref().map_or(&[][..], |status| &status.runtimes);
         if bound.iter().any(|other| other.type_ != K::FLAVOR.word()) {
             let message = format!("the dataset {key} is bound to another runtime");
@@ -90,15 +102,18 @@ impl<K: RuntimeKind> Controller<K> {
         Ok(Some(self.config.resync))
     }
 
+    pub(super) fn is_kept(runtime: &K) -> bool {
+        runtime.meta().finalizers.iter().flatten().any(|finalizer| *finalizer == Self::finalizer())
+    }
+
+    fn is_adopted(runtime: &K, dataset: &Dataset) -> bool {
+        let mut owners = runtime.meta().owner_references.iter().flatten();
+        Self::is_kept(runtime) && owners.any(|owner| Some(&owner.uid) == dataset.metadata.uid.as_ref())
+    }
+
     /// The dataset owns its runtime; the finalizer keeps the runtime until its cache is taken down.
-    async fn adopt(&self, runtime: &K, dataset: &Dataset) -> Result<(), RoundError> {
+    async fn adopt(&self, key: &ObjectKey, runtime: &K, dataset: &Dataset) -> Result<(), RoundError> {
         let meta = runtime.meta();
-        let owned =
-            meta.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == dataset.metadata.uid.as_ref());
-        let kept = meta.finalizers.iter().flatten().any(|finalizer| *finalizer == Self::finalizer());
-        if owned && kept {
-            return Ok(());
-        }
         let owner = OwnerReference {
             api_version: Dataset::api_version(&()).into(),
             kind: Dataset::kind(&()).into(),
@@ -108,17 +123,15 @@ impl<K: RuntimeKind> Controller<K> {
             block_owner_deletion: Some(true),
         };
         let mut finalizers = meta.finalizers.clone().unwrap_or_default();
-        if !kept {
+        if !Self::is_kept(runtime) {
             finalizers.push(Self::finalizer());
         }
-        let patch = json!({ "metadata": {
+        let patch = Patch::Merge(json!({ "metadata": {
             "resourceVersion": meta.resource_version,
             "ownerReferences": [owner],
             "finalizers": finalizers,
-        } });
-        let (namespace, name) =
-            (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-        self.runtimes.note(self.client.patch(namespace, name, &Patch::Merge(patch)).await?);
-        Ok(())
+        } }));
+        let written = self.client.patch::<K>(&key.namespace, &key.name, &patch);
+        Ok(self.runtimes.write(key, written).await?)
     }
 }

@@ -15,7 +15,7 @@ use crate::kube::kind::{ApiObject, ObjectKey};
 
 impl<K: RuntimeKind> Controller<K> {
     pub(super) async fn tear_down(&mut self, key: &ObjectKey, runtime: &K) -> Result<(), RoundError> {
-        if !runtime.meta().finalizers.iter().flatten().any(|finalizer| *finalizer == Self::finalizer()) {
+        if !Self::is_kept(runtime) {
             return Ok(());
         }
         let dataset = self.datasets.find(key).await?;
@@ -36,8 +36,9 @@ impl<K: RuntimeKind> Controller<K> {
         }
         self.release(key).await?;
         let kept: Vec<_> = runtime.meta().finalizers.iter().flatten().filter(|f| **f != Self::finalizer()).collect();
-        let patch = Patch::Merge(json!({ "metadata": { "finalizers": kept } }));
-        match self.client.patch::<K>(&key.namespace, &key.name, &patch).await {
+        let uid = &runtime.meta().uid;
+        let patch = Patch::Merge(json!({ "metadata": { "uid": uid, "finalizers": kept } }));
+        match self.runtimes.write(key, self.client.patch::<K>(&key.namespace, &key.name, &patch)).await {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),
         }
