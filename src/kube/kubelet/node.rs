@@ -17,7 +17,7 @@ use serde_json::json;
 use super::config::{Capacity, KubeletConfig, NodeConfig};
 use super::pod::status::time;
 use super::volumes::manager::VolumeManager;
-use crate::kube::client::{ApiError, Client, Patch};
+use crate::kube::client::{ApiError, Client, Informer, Patch};
 use crate::kube::runtime::{Image, Runtime};
 use crate::rt::time::{Duration, Instant, interval, sleep, wall};
 
@@ -125,11 +125,19 @@ pub fn status(node: &NodeConfig, before: Option<&NodeStatus>, found: &Findings, 
     }
 }
 
+/// Whether every condition that was told is shown.
+fn holds(shown: &NodeStatus, told: &NodeStatus) -> bool {
+    let is = |c: &NodeCondition| shown.conditions.iter().flatten().any(|o| o.type_ == c.type_ && o.status == c.status);
+    told.conditions.iter().flatten().all(is)
+}
+
 /// What the node's tasks share.
 #[derive(Clone)]
 pub struct NodeKeeper {
     /// To the API server.
     pub client: Client,
+    /// The Node itself, as others may have changed it.
+    pub nodes: Informer<Node>,
     /// The kubelet's numbers.
     pub config: Arc<KubeletConfig>,
     /// For images, and whether it answers.
@@ -245,12 +253,19 @@ impl NodeKeeper {
         loop {
             ticks.tick().await;
             let found = self.findings().await;
-            // All else in a status but heartbeats follows from what was found.
-            let same = |before: &Findings, at: &Instant| *before == found && at.elapsed() < self.config.status_report;
-            if told.as_ref().is_some_and(|(before, _, at)| same(before, at)) {
+            let node = self.nodes.get("", &self.config.node.name);
+            let shown = node.as_ref().and_then(|node| node.status.as_ref());
+            // All else in a status but heartbeats follows from what was found; and while nothing was heard of the kubelet,
+            // the node lifecycle controller has written that nothing is known.
+            let stands = |before: &Findings, told: &NodeStatus, at: &Instant| {
+                *before == found
+                    && at.elapsed() < self.config.status_report
+                    && shown.is_none_or(|shown| holds(shown, told))
+            };
+            if told.as_ref().is_some_and(|(before, status, at)| stands(before, status, at)) {
                 continue;
             }
-            let now = status(&self.config.node, told.as_ref().map(|(_, status, _)| status), &found, wall());
+            let now = status(&self.config.node, shown.or(told.as_ref().map(|(_, status, _)| status)), &found, wall());
             // `volumesAttached` is the attach/detach controller's: absent here, so that the patch leaves it.
             let patch = Patch::Strategic(json!({"status": &now}));
             match self.client.patch_status::<Node>("", &self.config.node.name, &patch).await {

@@ -75,8 +75,11 @@ pub async fn run(client: Client, config: KubeletConfig, machine: Machine) -> Inf
         tracing::warn!(%error, "the mount table cannot be read");
         sleep(Duration::from_secs(1)).await;
     }
+    let of_node = |field: &str| ListParams::default().fields(&format!("{field}={node}"));
+    let nodes = Informer::<Node>::start(&client, "", of_node("metadata.name"));
     let keeper = NodeKeeper {
         client: client.clone(),
+        nodes: nodes.clone(),
         config: config.clone(),
         runtime: machine.runtime.clone(),
         volumes: volumes.clone(),
@@ -85,8 +88,6 @@ pub async fn run(client: Client, config: KubeletConfig, machine: Machine) -> Inf
     keeper.register().await;
     scope.spawn("lease", keeper.clone().keep_lease());
     scope.spawn("node-status", keeper.keep_status());
-    let of_node = |field: &str| ListParams::default().fields(&format!("{field}={node}"));
-    let nodes = Informer::<Node>::start(&client, "", of_node("metadata.name"));
     let pods = Informer::<Pod>::start(&client, "", of_node("spec.nodeName"));
     let launcher = Launcher {
         client,

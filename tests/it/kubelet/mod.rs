@@ -227,6 +227,28 @@ fn a_lease_is_renewed_whoever_wrote_it_and_made_anew_when_it_is_gone() {
 }
 
 #[test]
+fn what_the_node_controller_wrote_of_a_silent_node_is_put_right_at_the_next_look() {
+    let stage = Stage::new(4, &[]);
+    stage.run_until(25);
+    let ready = || {
+        let conditions = stage.node(0).status.unwrap().conditions.unwrap();
+        let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready").unwrap();
+        (ready.status, ready.last_transition_time.unwrap())
+    };
+    let (before, since) = ready();
+    let unknown =
+        json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]}});
+    stage.ask(move |client| async move {
+        client.patch_status::<Node>("", &node(0), &Patch::Strategic(unknown)).await.unwrap();
+    });
+    assert_eq!(ready().0, "Unknown");
+    stage.run_until(37);
+    let (after, then) = ready();
+    assert_eq!((before.as_str(), after.as_str()), ("True", "True"));
+    assert!(since < then, "it was not ready all the time");
+}
+
+#[test]
 fn a_failing_probe_and_a_hungry_container_restart_with_back_off() {
     let sick = Play { sick: Some((Duration::from_secs(5), Duration::from_secs(1000))), ..steady() };
     let hungry = Play { eats: 1 << 20, ..steady() };
