@@ -3,14 +3,14 @@
 //! serde_json, without two of its costs: bytes are looked through once for what is no UTF-8, not string by string; and a text
 //! grows in a buffer that is there already, so that what is kept is as long as the text.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, Error};
 use serde::ser::Serialize;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A buffer that grew beyond this is not kept, in bytes: objects are at most a few times longer.

@@ -256,7 +256,9 @@ mod tests {
             runs in vec((1..15_usize, 0..3_usize, 0..3_usize, prop::bool::weighted(0.1)), 1..12),
         ) {
             let words = ["Bound", "Failed", "Updating"];
-            let looks = runs.iter().flat_map(|(times, shown, truth, blind)| vec![(words[*shown], words[*truth], *blind); *times]);
+            let looks = runs.iter().flat_map(|(times, shown, truth, blind)| {
+                vec![(words[*shown], words[*truth], *blind); *times]
+            });
             let look = |(i, (shown, truth, blind)): (usize, (&str, &str, bool))| RowSeen {
                 blind: blind.then(|| "master 0".into()),
                 ..row(i as u64 * 10, vec![cell("phase", shown, truth)])

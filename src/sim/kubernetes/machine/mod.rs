@@ -68,8 +68,6 @@ pub struct Identity {
 pub struct State {
     sandboxes: Vec<SandboxStatus>,
     containers: Vec<Container>,
-    /// Counts beginnings, ends and removals of containers.
-    turns: u64,
     images: BTreeSet<String>,
     table: MountTable,
     /// Where the world shows the disks of devices and memory: by file system.
@@ -122,7 +120,7 @@ impl Machine {
 
     /// Counts beginnings, ends and removals of containers: whoever saw this number before finds the same ones running.
     pub fn turns(&self) -> u64 {
-        lock(&self.state).turns
+        *self.changed.borrow()
     }
 
     /// Looks at the lives of all processes that containers ever had here, in no particular order.
@@ -157,7 +155,6 @@ impl Machine {
             }
         }
         ended.iter().for_each(|id| state.table.server_died(id));
-        state.turns += ended.len() as u64;
         drop(state);
         if !ended.is_empty() {
             self.bump();
@@ -170,7 +167,6 @@ impl Machine {
         self.drivers.unregister(FLUID_DRIVER);
         let mut state = lock(&self.state);
         state.containers.iter_mut().filter(|c| c.runs()).for_each(|c| c.ended(now));
-        state.turns += 1;
         state.sandboxes.iter_mut().for_each(|sandbox| sandbox.ready = false);
         state.table = MountTable::default();
         state.doors.clear();
@@ -237,7 +233,7 @@ impl Machine {
         alive && state.doors.contains_key(&session)
     }
 
-    /// Told whenever something on the machine has changed.
+    /// Told whenever a container has begun, ended or gone.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }

@@ -111,15 +111,13 @@ impl Machine {
         let (tell, told) = oneshot::channel();
         let (machine, own) = (self.clone(), id.clone());
         let started = Box::new(move |process| {
-            let mut state = lock(&machine.state);
-            state.turns += 1;
-            if let Some(container) = state.container(&own) {
+            if let Some(container) = lock(&machine.state).container(&own) {
                 container.process = process;
                 if process.is_none() {
                     container.ended(world_now());
                 }
             }
-            drop(state);
+            machine.bump();
             let _ = tell.send(process.is_some());
         });
         self.desk.leave(Order::Start { host: self.id.host, name, program, started });
@@ -174,9 +172,10 @@ impl ContainerRuntime for Machine {
             state.sandboxes.retain(|s| s.sandbox.id != id);
             let (gone, kept) = std::mem::take(&mut state.containers).into_iter().partition(|c| c.spec.sandbox == id);
             state.containers = kept;
-            state.turns += 1;
             let gone: Vec<Container> = gone;
             state.past.extend(gone.iter().filter(|c| c.process.is_some()).map(Lived::of));
+            drop(state);
+            self.bump();
             Ok(())
         })
     }

@@ -1,6 +1,6 @@
 //! The sets of a cache: how many pods each should have, has, and has ready.
 //!
-//! What is stored of them is read again when something was written; what runs is looked at every time.
+//! What is stored of them is read again when something was written, what runs when a container came or went.
 
 use serde_json::Value;
 
