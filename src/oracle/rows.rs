@@ -250,6 +250,15 @@ mod tests {
         assert_eq!(names(blind(400, frozen(500))), ["RowUntrue"]);
     }
 
+    #[test]
+    fn a_right_row_ends_the_story_of_an_untrue_one_although_nobody_judges_it() {
+        let shown = |t| if (120..180).contains(&t) { "Bound" } else { "Failed" };
+        let all = phases(300, shown, |_| "Bound").into_iter();
+        // Judged are rows from 100 s on, but for those whose interval has a blind one in it.
+        let blind = |row: &RowSeen| (row.at == at(110_000)).then(|| "master 0".to_string());
+        assert_eq!(names(all.map(|row| RowSeen { blind: blind(&row), ..row }).collect()), ["RowUntrue"; 2]);
+    }
+
     proptest! {
         #[test]
         fn rows_that_are_right_need_not_be_told_again(
