@@ -6,9 +6,11 @@ mod manifests;
 mod operations;
 mod planted;
 mod programs;
+mod relay;
 mod restarts;
 mod scaling;
 mod stage;
+mod stale;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service};

@@ -166,7 +166,9 @@ pub struct Stage {
     server: Arc<ApiServer>,
     pub cache: Arc<Cache>,
     pub config: RuntimeConfig,
-    fluid: HostId,
+    /// Where the runtime controllers find the API server.
+    pub api: &'static str,
+    pub fluid: HostId,
     user: HostId,
 }
 
@@ -183,7 +185,7 @@ impl Stage {
         lab.world.start(master, "kube-apiserver", Box::pin(async move { program.await.unwrap() })).unwrap();
         let cache = Arc::new(Cache::default());
         let config = RuntimeConfig { profile, ..RuntimeConfig::default() };
-        let stage = Self { lab, server, cache, config, fluid, user };
+        let stage = Self { lab, server, cache, config, api: API, fluid, user };
         let rest = rest_of_the_cluster(Client::new(API), stage.cache.clone());
         stage.lab.world.start(stage.user, "rest", Box::pin(rest)).unwrap();
         stage.start_datasets();
@@ -201,8 +203,8 @@ impl Stage {
     }
 
     pub fn start_runtimes<K: RuntimeKind>(&self) -> ProcessId {
-        let (probe, config) = (self.cache.clone(), self.config);
-        let program = async move { drop(controller::runtime::<K>(Client::new(API), "runtime", probe, config).await) };
+        let (probe, config, client) = (self.cache.clone(), self.config, Client::new(self.api));
+        let program = async move { drop(controller::runtime::<K>(client, "runtime", probe, config).await) };
         self.lab.world.start(self.fluid, "runtime-controller", Box::pin(program)).unwrap()
     }
 
