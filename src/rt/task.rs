@@ -124,6 +124,8 @@ where
     F::Output: Send + 'static,
 {
     if !super::backend::simulated() {
+        // Boxed, so that tokio's part of a task is compiled once a type of output and not once a task.
+        let future: Pin<Box<dyn Future<Output = F::Output> + Send>> = Box::pin(future);
         return JoinHandle(Handle::Live(tokio::spawn(future)));
     }
     let slot = Slot { output: None, finished: false, joiner: None };

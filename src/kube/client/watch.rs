@@ -9,6 +9,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use kube::core::WatchEvent;
 use memchr::memchr;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use super::http::{Connection, Http};
@@ -89,6 +92,32 @@ pub(super) async fn refused(
     }
 }
 
+/// A line that an API server wrote. In place of `WatchEvent`'s own decoding, which keeps an object in an intermediate form and
+/// makes the compiler write every kind's once more for it.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type")]
+    kind: LineKind,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum LineKind {
+    Added,
+    Modified,
+    Deleted,
+    Bookmark,
+    Error,
+}
+
+impl Line<'_> {
+    fn object<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_str(self.object.get())
+    }
+}
+
 /// What a line says. The object of a change is the one that others have who were told the same.
 fn event<K: ApiObject>(line: &[u8]) -> Result<WatchEvent<Arc<K>>, WatchError> {
     if let Some((change, json)) = change(line)
@@ -100,18 +129,22 @@ fn event<K: ApiObject>(line: &[u8]) -> Result<WatchEvent<Arc<K>>, WatchError> {
             Change::Deleted => WatchEvent::Deleted(object),
         });
     }
-    if let Some(object) = line.strip_prefix(br#"{"type":"BOOKMARK","object":"#).and_then(|rest| rest.strip_suffix(b"}"))
-        && let Ok(bookmark) = json::read(object)
-    {
-        return Ok(WatchEvent::Bookmark(bookmark));
-    }
-    match json::read::<WatchEvent<K>>(line).map_err(|error| malformed(&error))? {
-        WatchEvent::Added(object) => Ok(WatchEvent::Added(Arc::new(object))),
-        WatchEvent::Modified(object) => Ok(WatchEvent::Modified(Arc::new(object))),
-        WatchEvent::Deleted(object) => Ok(WatchEvent::Deleted(Arc::new(object))),
-        WatchEvent::Bookmark(bookmark) => Ok(WatchEvent::Bookmark(bookmark)),
+    match other_event(line).map_err(|error| malformed(&error))? {
         WatchEvent::Error(status) => Err(ApiError::Status(status)),
+        event => Ok(event),
     }
+}
+
+/// The same of a line that is no change, or is written in another way than the fields' usual order.
+fn other_event<K: ApiObject>(line: &[u8]) -> serde_json::Result<WatchEvent<Arc<K>>> {
+    let line: Line<'_> = serde_json::from_str(json::text(line)?)?;
+    Ok(match line.kind {
+        LineKind::Added => WatchEvent::Added(Arc::new(line.object()?)),
+        LineKind::Modified => WatchEvent::Modified(Arc::new(line.object()?)),
+        LineKind::Deleted => WatchEvent::Deleted(Arc::new(line.object()?)),
+        LineKind::Bookmark => WatchEvent::Bookmark(line.object()?),
+        LineKind::Error => WatchEvent::Error(line.object()?),
+    })
 }
 
 /// The change that a line tells of and its object, if the line is written as API servers write it.
@@ -158,6 +191,15 @@ mod tests {
         assert!(matches!(read(&line), Ok(WatchEvent::Bookmark(b)) if b.metadata.resource_version == "7"));
         let gone = r#"{"type":"ERROR","object":{"status":"Failure","message":"","reason":"Expired","code":410}}"#;
         assert!(read(gone).is_err_and(|error| error.is_gone()));
-        assert!(matches!(read(r#"{"type":"ADDED","object":{"metadata":1}}"#), Err(ApiError::Malformed(_))));
+        for broken in [
+            r#"{"type":"ADDED","object":{"metadata":1}}"#,
+            r#"{"type":"GROWN","object":{"metadata":{}}}"#,
+            r#"{"type":"ADDED"}"#,
+            r#"{"type":"BOOKMARK","object":{}}"#,
+            "{",
+        ] {
+            assert!(matches!(read(broken), Err(ApiError::Malformed(_))), "{broken}");
+        }
+        assert!(matches!(event::<ConfigMap>(b"{\"type\":\"ADDED\",\"object\":\"\xff\"}"), Err(ApiError::Malformed(_))));
     }
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::hash::hash;
 use super::meta::{controller_ref, label, name, namespace};
 use super::pod::set_label;
+use crate::kube::kind::strict;
 
 /// Label with the hash of the template.
 const HASH: &str = "controller.kubernetes.io/hash";
@@ -116,7 +117,7 @@ pub fn hash_of(revision: &ControllerRevision) -> &str {
 
 /// The template that a revision holds; none if somebody wrote something else into it.
 pub fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
-    serde_json::from_value(revision.data.0.clone()).ok()
+    strict::decode(&revision.data.0).ok().map(|(template, _)| template)
 }
 
 /// The revisions that go: the oldest beyond `limit`, of those that no pod and no status names.

@@ -41,6 +41,16 @@ pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<String>), Mi
     }
 }
 
+/// Decodes `value`, all of whose fields `T` has to know.
+///
+/// # Errors
+/// The first value that does not fit, or the first field that is not known.
+pub fn decode_known<T: DeserializeOwned>(value: &Value) -> Result<T, Misfit> {
+    let (decoded, unknown) = decode(value)?;
+    let first = unknown.into_iter().next();
+    first.map_or(Ok(decoded), |path| Err(Misfit { path, what: "unknown field".into() }))
+}
+
 /// Where the decoder stands and what it found.
 #[derive(Default)]
 struct Walk {
@@ -235,6 +245,9 @@ mod tests {
             unknown.sort_unstable();
             want.sort_unstable();
             assert_eq!(unknown, want, "{value}");
+            let known = decode_known::<Pod>(&value).map(drop).map_err(|misfit| misfit.to_string());
+            let refused = known.err().map(|error| error.strip_suffix(": unknown field").unwrap().to_owned());
+            assert!(refused.as_deref().map_or(want.is_empty(), |path| want.contains(&path)), "{value}: {refused:?}");
         }
     }
 

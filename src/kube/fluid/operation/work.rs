@@ -19,7 +19,7 @@ use crate::kube::fluid::api::{DataBackup, DataLoad};
 use crate::kube::fluid::backup::{BackupLocation, Place};
 use crate::kube::fluid::probe::{CacheProbe, PodRef};
 use crate::kube::fluid::profile::{BackupMaster, Profile};
-use crate::kube::kind::ApiObject;
+use crate::kube::kind::{ApiObject, strict};
 
 /// How far it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,8 +68,8 @@ fn created(meta: &ObjectMeta) -> Timestamp {
     meta.creation_timestamp.as_ref().map_or_else(clock::now, |time| time.0)
 }
 
-async fn make<K: ApiObject>(client: &Client, object: Value) -> Result<(), OperationError> {
-    let object: K = serde_json::from_value(object).map_err(|error| OperationError::Chart(error.to_string()))?;
+async fn make<K: ApiObject>(client: &Client, object: &Value) -> Result<(), OperationError> {
+    let object: K = strict::decode_known(object).map_err(|misfit| OperationError::Chart(misfit.to_string()))?;
     match client.create(&object).await {
         Err(error) if !error.is_already_exists() => Err(error.into()),
         _ => Ok(()),
@@ -98,7 +98,7 @@ impl Work for DataLoad {
         let (namespace, name) = place(&self.metadata);
         let job_name = load_job_name(name);
         let Some(job) = client.find::<Job>(namespace, &job_name).await? else {
-            make::<Job>(client, load_job(self, &target.dataset, target.flavor, &owner(self))).await?;
+            make::<Job>(client, &load_job(self, &target.dataset, target.flavor, &owner(self))).await?;
             return Ok(Progress::Begun(job_name));
         };
         if !made_by(self, &job.metadata) {
@@ -167,7 +167,7 @@ impl Work for DataBackup {
                 return Err(OperationError::NoMaster);
             };
             let made = backup_pod(self, &location, target.flavor, (&node, &ip, rpc), &owner(self));
-            make::<Pod>(client, made).await?;
+            make::<Pod>(client, &made).await?;
             return Ok(Progress::Begun(pod_name));
         };
         if !made_by(self, &pod.metadata) {

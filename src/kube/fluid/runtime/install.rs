@@ -11,7 +11,7 @@ use super::{Controller, RoundError, RuntimeKind};
 use crate::base::planted::{Bug, planted};
 use crate::kube::client::{ApiError, Client};
 use crate::kube::fluid::chart::{Blueprint, PortSet};
-use crate::kube::kind::{ApiObject, ObjectKey};
+use crate::kube::kind::{ApiObject, ObjectKey, strict};
 use crate::rt::time::sleep;
 
 /// Ports of the releases that are installed: their values say which.
@@ -89,7 +89,7 @@ async fn create(client: &Client, object: &Value) -> Result<(), RoundError> {
 }
 
 async fn create_as<T: ApiObject>(client: &Client, object: &Value) -> Result<(), RoundError> {
-    let object: T = serde_json::from_value(object.clone()).map_err(|error| RoundError::Chart(error.to_string()))?;
+    let object: T = strict::decode_known(object).map_err(|misfit| RoundError::Chart(misfit.to_string()))?;
     match client.create(&object).await {
         Err(error) if !error.is_already_exists() => Err(error.into()),
         _ => Ok(()),
