@@ -92,8 +92,8 @@ pub(super) async fn refused(
     }
 }
 
-/// A line that an API server wrote. In place of `WatchEvent`'s own decoding, which keeps an object in an intermediate form and
-/// makes the compiler write every kind's once more for it.
+/// A line that an API server wrote. `WatchEvent`'s own decoding keeps the object in an intermediate form, and each kind's decoding
+/// would be compiled once more for that.
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(rename = "type")]
