@@ -6,7 +6,6 @@ mod manifests;
 mod operations;
 mod planted;
 mod programs;
-mod relay;
 mod restarts;
 mod scaling;
 mod stage;

@@ -20,6 +20,7 @@ mod log_store;
 mod masters;
 mod object_store;
 mod raft_appends;
+mod relay;
 mod scenario_in_rust;
 mod seam;
 mod single_master;

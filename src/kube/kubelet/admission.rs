@@ -21,6 +21,13 @@ pub struct Refusal {
     pub message: String,
 }
 
+impl Refusal {
+    /// Whether other labels of the node would have let the pod in.
+    pub fn is_for_labels(&self) -> bool {
+        self.reason == "NodeAffinity"
+    }
+}
+
 fn amount(resources: Option<&ResourceRequirements>, name: &str, limit: bool) -> Option<u64> {
     let resources = resources?;
     let of = |list: &Option<BTreeMap<String, _>>| list.as_ref().and_then(|l| l.get(name)).cloned();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::core::params::ListParams;
 
-use super::admission::{admit, requests};
+use super::admission::{Refusal, admit, requests};
 use super::config::KubeletConfig;
 use super::events::{self, Events, Notice};
 use super::launch::Launcher;
@@ -47,6 +47,7 @@ pub struct Machine {
 }
 
 struct Kubelet {
+    client: Client,
     shared: Arc<Shared>,
     nodes: Informer<Node>,
     workers: BTreeMap<String, mpsc::UnboundedSender<PodEvent>>,
@@ -90,7 +91,7 @@ pub async fn run(client: Client, config: KubeletConfig, machine: Machine) -> Inf
     scope.spawn("node-status", keeper.keep_status());
     let pods = Informer::<Pod>::start(&client, "", of_node("spec.nodeName"));
     let launcher = Launcher {
-        client,
+        client: client.clone(),
         runtime: machine.runtime.clone(),
         volumes: volumes.clone(),
         config: config.clone(),
@@ -119,7 +120,7 @@ pub async fn run(client: Client, config: KubeletConfig, machine: Machine) -> Inf
     pods.synced().await;
     nodes.synced().await;
     scope.spawn("node-watch", watch_node(nodes.clone(), volumes));
-    let kubelet = Kubelet { shared, nodes, workers: BTreeMap::new(), scope, found };
+    let kubelet = Kubelet { client, shared, nodes, workers: BTreeMap::new(), scope, found };
     kubelet.serve(pods, machine.shutdown).await
 }
 
@@ -138,7 +139,9 @@ impl Kubelet {
         // The cache first, oldest pod first, so that admission goes in the order in which pods came.
         let mut first = pods.list();
         first.sort_by_key(|pod| pod.metadata.creation_timestamp.clone());
-        first.iter().for_each(|pod| self.upsert(pod));
+        for pod in &first {
+            self.upsert(pod).await;
+        }
         self.end_orphans().await;
         if *shutdown.borrow() {
             self.shut_down();
@@ -160,13 +163,13 @@ impl Kubelet {
                 Either::Left(None) => std::future::pending().await,
             };
             match &event {
-                InformerEvent::Added(pod) => self.upsert(pod),
+                InformerEvent::Added(pod) => self.upsert(pod).await,
                 InformerEvent::Modified(old, pod) => {
                     // Deleted and made anew between two looks.
                     if old.metadata.uid != pod.metadata.uid {
                         self.removed(old);
                     }
-                    self.upsert(pod);
+                    self.upsert(pod).await;
                 }
                 InformerEvent::Deleted(pod) => self.removed(pod),
             }
@@ -182,13 +185,13 @@ impl Kubelet {
         }
     }
 
-    fn upsert(&mut self, pod: &Arc<Pod>) {
+    async fn upsert(&mut self, pod: &Arc<Pod>) {
         let uid = pod_id(pod).uid;
         if let Some(worker) = self.workers.get(&uid) {
             let _ = worker.send(PodEvent::Object(pod.clone()));
             return;
         }
-        let (machine, plan) = self.take_in(pod);
+        let (machine, plan) = self.take_in(pod).await;
         let (sender, receiver) = mpsc::unbounded_channel();
         let worker = Worker::new(self.shared.clone(), machine, sender.clone());
         self.scope.spawn("pod", worker.run(receiver, plan));
@@ -196,20 +199,17 @@ impl Kubelet {
     }
 
     /// A pod that this kubelet has not seen: taken over, admitted or refused.
-    fn take_in(&mut self, pod: &Arc<Pod>) -> (PodMachine, Plan) {
-        let (config, id) = (&self.shared.config, pod_id(pod));
-        let (host_ip, now) = (config.node.ip.to_string(), moment());
+    async fn take_in(&mut self, pod: &Arc<Pod>) -> (PodMachine, Plan) {
+        let id = pod_id(pod);
         let found = self.found.remove(&id.uid).unwrap_or_default();
+        let config = &self.shared.config;
+        let host_ip = config.node.ip.to_string();
         let status = pod.status.clone().unwrap_or_default();
         let seen_before = !found.is_empty() || status.start_time.is_some();
         let takes = pod.spec.as_ref().map(requests);
         let ended = pod.metadata.deletion_timestamp.is_some();
         if !seen_before && !ended {
-            let others: Vec<_> = lock(&self.shared.admitted).values().copied().collect();
-            let node = self.nodes.get("", &config.node.name);
-            let room = config.node.capacity.without(config.node.reserved);
-            let verdict = node.map_or(Ok(()), |node| admit(pod, &node, room, &others));
-            if let Err(refusal) = verdict {
+            if let Err(refusal) = self.admit(pod).await {
                 let notice = Notice {
                     object: reference(&id),
                     warning: true,
@@ -221,7 +221,7 @@ impl Kubelet {
                     config.pod.clone(),
                     pod.clone(),
                     host_ip,
-                    now,
+                    moment(),
                     &refusal.reason,
                     &refusal.message,
                 );
@@ -231,12 +231,33 @@ impl Kubelet {
         if let Some(takes) = takes {
             lock(&self.shared.admitted).insert(id.uid.clone(), takes);
         }
+        let now = moment();
         let machine = PodMachine::new(config.pod.clone(), pod.clone(), host_ip, now);
         if seen_before {
             self.shared.statuses.known(&id, &status);
             machine.adopt(&found, now)
         } else {
             (machine, Plan::default())
+        }
+    }
+
+    /// A pod may come before the labels for which it was sent here, for the two are watched apart. Before it is refused for them
+    /// the server is asked, as upstream does since 1.35 (kubernetes #134445).
+    async fn admit(&self, pod: &Pod) -> Result<(), Refusal> {
+        let config = &self.shared.config.node;
+        let others: Vec<_> = lock(&self.shared.admitted).values().copied().collect();
+        let look = |node: &Node| admit(pod, node, config.capacity.without(config.reserved), &others);
+        let Some(node) = self.nodes.get("", &config.name) else { return Ok(()) };
+        let refused = match look(&node) {
+            Err(refusal) if refusal.is_for_labels() => refusal,
+            other => return other,
+        };
+        match self.client.get::<Node>("", &config.name).await {
+            Ok(node) => look(&node),
+            Err(error) => {
+                tracing::debug!(%error, "the node's labels are not known better");
+                Err(refused)
+            }
         }
     }
 

@@ -13,7 +13,8 @@ use stormglass::kube::fluid::api::{AlluxioRuntime, Dataset, DatasetPhase};
 use stormglass::kube::fluid::profile::Profile;
 use stormglass::rt::time::sleep;
 
-use super::relay::Relay;
+use crate::relay::Relay;
+
 use super::stage::{SECOND, Stage, hbase, object, of_the_document, row};
 
 /// Runs `story` as a user whose cluster's runtime controller hears of everything by way of a relay.

@@ -35,6 +35,8 @@ use stormglass::rt::time::Duration;
 use stormglass::world::engine::glass::Glass;
 use stormglass::world::lab::Lab;
 
+use crate::relay::Relay;
+
 const API: &str = "apiserver:6443";
 
 /// An API server and two nodes.
@@ -63,19 +65,19 @@ impl Stage {
         let machines = (0..2).map(|n| Double::new(n, plays)).collect();
         let shutdown = watch::channel(false).0;
         let mut stage = Self { lab, user, hosts, machines, kubelets: Vec::new(), shutdown };
-        stage.kubelets = (0..2).map(|n| stage.start_kubelet(n)).collect();
+        stage.kubelets = (0..2).map(|n| stage.start_kubelet(n, API)).collect();
         stage.run_until(2);
         stage
     }
 
-    fn start_kubelet(&self, n: usize) -> ProcessId {
+    fn start_kubelet(&self, n: usize, api: &'static str) -> ProcessId {
         let mut node = NodeConfig::new(node(n), [10, 0, 0, n as u8].into());
         node.zone = Some(format!("zone-{n}"));
         let (machine, drivers) = (Arc::new(self.machines[n].clone()), CsiDrivers::default());
         drivers.register(Arc::new(DiskDriver::new(DISK_DRIVER, machine.clone())));
         let machine = Machine { runtime: machine.clone(), host: machine, drivers, shutdown: self.shutdown.subscribe() };
         let program = async move {
-            run(Client::new(API), KubeletConfig::new(node), machine).await;
+            run(Client::new(api), KubeletConfig::new(node), machine).await;
         };
         self.lab.world.start(self.hosts[n], "kubelet", Box::pin(program)).unwrap()
     }
@@ -201,6 +203,35 @@ fn nodes_register_and_pods_run_on_their_own_node() {
 }
 
 #[test]
+fn a_pod_that_comes_before_its_labels_is_not_refused() {
+    let stage = Stage::new(5, &[("app:1", steady())]);
+    let (relay, host) = (Arc::new(Relay::default()), stage.lab.world.add_host("relay", [10, 0, 0, 102].into()));
+    let program = relay.clone().run(SocketAddr::from(([10, 0, 0, 102], 6443)));
+    stage.lab.world.start(host, "relay", Box::pin(program)).unwrap();
+    stage.lab.world.kill(stage.kubelets[0]);
+    stage.start_kubelet(0, "relay:6443");
+    stage.run_until(10);
+    relay.hold("nodes");
+    let label = Patch::Merge(json!({"metadata": {"labels": {"disk": "ssd"}}}));
+    stage.ask(move |client| async move { drop(client.patch::<Node>("", &node(0), &label).await.unwrap()) });
+    for disk in ["ssd", "hdd"] {
+        stage.create(disk, 0, "app:1", json!({}), json!({"nodeSelector": {"disk": disk}}));
+    }
+    stage.run_until(30);
+    let status = |name| stage.pod(name).unwrap().status.unwrap();
+    assert_eq!(status("ssd").phase.as_deref(), Some("Running"), "{:?}", status("ssd"));
+    assert_eq!(
+        (status("hdd").phase.as_deref(), status("hdd").reason.as_deref()),
+        (Some("Failed"), Some("NodeAffinity"))
+    );
+    // Nobody to ask.
+    relay.lose("GET /api/v1/nodes/");
+    stage.create("late", 0, "app:1", json!({}), json!({"nodeSelector": {"disk": "ssd"}}));
+    stage.run_until(60);
+    assert_eq!(status("late").reason.as_deref(), Some("NodeAffinity"));
+}
+
+#[test]
 fn a_lease_is_renewed_whoever_wrote_it_and_made_anew_when_it_is_gone() {
     const NAME: &str = "node-0";
     let stage = Stage::new(3, &[]);
@@ -320,7 +351,7 @@ fn restart_kubelet(seed: u64, bugs: &[Bug]) -> (usize, i32, bool, Vec<&'static s
     stage.lab.world.kill(stage.kubelets[0]);
     stage.delete("gone", Some(0));
     stage.run_until(60);
-    stage.kubelets[0] = stage.start_kubelet(0);
+    stage.kubelets[0] = stage.start_kubelet(0, API);
     stage.run_until(75);
     let after = stage.pod("a").unwrap();
     let same = before.container_statuses == after.status.as_ref().unwrap().container_statuses;

@@ -10,8 +10,8 @@ use stormglass::rt::task::Scope;
 use stormglass::rt::time::sleep;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::stage::API;
-
+/// The API server.
+const API: &str = "apiserver:6443";
 /// Between two looks whether news may go on.
 const POLL: Duration = Duration::from_millis(50);
 
