@@ -4,6 +4,7 @@
 //! says how the kind is called, where it lives, what its selectors may ask for, and how an object of it is decoded and
 //! filled with defaults. It does not say what the kind means: that is for its controller.
 
+pub mod body;
 mod builtin;
 pub mod defaults;
 pub mod own;
@@ -15,11 +16,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::CustomResourceExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::digest::digest;
 use super::json;
 
+pub use body::Body;
 pub use strict::Misfit;
 
 /// Everything that a Kubernetes object's type must be: `k8s_openapi`'s types are, and those that derive `CustomResource`.
@@ -67,7 +69,7 @@ impl std::fmt::Display for ObjectKey {
 }
 
 /// An object taken apart: its metadata, and everything else but `metadata`.
-pub type Parts = (ObjectMeta, Map<String, Value>);
+pub type Parts = (ObjectMeta, Body);
 
 /// A decoded object and the paths of its unknown fields.
 pub type Decoded = Result<(Parts, Vec<String>), Misfit>;
@@ -264,7 +266,7 @@ fn parts<K: ApiObject>(mut object: K) -> Result<Parts, Misfit> {
     let encoded = serde_json::to_value(&object).map_err(|error| misfit(&error))?;
     let Value::Object(mut body) = encoded else { return Err(misfit(&"is no object")) };
     body.remove("metadata");
-    Ok((meta, body))
+    Ok((meta, body.into()))
 }
 
 fn misfit(what: &dyn std::fmt::Display) -> Misfit {

@@ -10,10 +10,11 @@ use std::fmt;
 
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Map;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-use super::{ApiObject, Parts};
+use super::body::{Field, Name};
+use super::{ApiObject, Body, Parts};
 use crate::kube::digest::digest;
 use crate::kube::json;
 
@@ -86,12 +87,12 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parts, A::Error> {
-        let (mut meta, mut body) = (ObjectMeta::default(), Map::new());
-        while let Some(field) = map.next_key::<String>()? {
-            if field == "metadata" {
+        let (mut meta, mut body) = (ObjectMeta::default(), Body::default());
+        while let Some(field) = map.next_key::<Name>()? {
+            if &*field == "metadata" {
                 meta = map.next_value()?;
             } else if (self.of_body)(&field) {
-                body.insert(field, map.next_value()?);
+                body.insert(field, Field::of_text(map.next_value::<&RawValue>()?).map_err(A::Error::custom)?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -131,7 +132,7 @@ mod tests {
         assert_eq!(write(&typed).unwrap(), own, "{}", kind.kind);
         assert_eq!(kind.decode_own(&own), Some(parts), "{}, known to be its own", kind.kind);
         let status_alone = |(meta, mut body): Parts| {
-            body.retain(|field, _| field == "status");
+            body.retain(|field| field == "status");
             (meta, body)
         };
         let got = kind.decode_own_status(&own).map(status_alone);
@@ -148,7 +149,7 @@ mod tests {
         let kinds = crate::kube::fluid::kinds(Kinds::builtin());
         for (_, kind) in kinds.iter().filter(|(_, kind)| kind.has_status && !kind.custom) {
             let (parts, _) = kind.decode(&json!({"metadata": {"name": "n"}, "spec": {}})).unwrap();
-            assert_eq!(parts.1.contains_key("status"), kind.status_has_defaults, "{}", kind.kind);
+            assert_eq!(parts.1.get("status").is_some(), kind.status_has_defaults, "{}", kind.kind);
             // What else a status update takes.
             let taken = parts.0.labels.is_some() || parts.0.annotations.is_some();
             assert!(kind.status_has_defaults || !taken, "{}", kind.kind);

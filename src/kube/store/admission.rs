@@ -6,9 +6,9 @@
 
 use serde_json::{Value, json};
 
-use super::meta::{Body, Meta};
+use super::meta::Meta;
 use super::{Selection, Store};
-use crate::kube::kind::Kind;
+use crate::kube::kind::{Body, Kind};
 
 /// The annotation of the class that claims without one get.
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
@@ -30,7 +30,7 @@ pub(super) fn on_create(store: &mut Store, kind: &Kind, meta: &mut Meta, body: &
 
 fn pod_status(body: &mut Body) {
     let class = qos(body.get("spec"));
-    body.insert("status".into(), json!({"phase": "Pending", "qosClass": class}));
+    body.insert("status", json!({"phase": "Pending", "qosClass": class}));
 }
 
 /// `v1/helper/qos.GetPodQOS`, for CPU and memory.
@@ -60,8 +60,7 @@ fn qos(spec: Option<&Value>) -> &'static str {
 /// A claim that says nothing of a class gets the default one; an empty name asks for none.
 fn default_class(store: &Store, body: &mut Body) {
     let Some(classes) = store.kinds.by_kind("storage.k8s.io/v1", "StorageClass") else { return };
-    let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    if spec.contains_key("storageClassName") {
+    if body.get("spec").is_none_or(|spec| !spec.is_object() || spec.get("storageClassName").is_some()) {
         return;
     }
     let all = Selection::default();
@@ -72,13 +71,13 @@ fn default_class(store: &Store, body: &mut Body) {
     // Of several, the newest; then by name.
     let newest = defaults.max_by_key(|class| (class.meta.creation_timestamp.clone(), std::cmp::Reverse(&class.key)));
     if let Some(class) = newest {
-        spec.insert("storageClassName".into(), class.key.name.clone().into());
+        body.change("spec", |spec| spec["storageClassName"] = class.key.name.clone().into());
     }
 }
 
 /// The next address; upstream draws one at random.
 fn address(store: &mut Store, body: &mut Body) {
-    let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = body.get("spec").filter(|spec| spec.is_object()) else { return };
     let external = spec.get("type").and_then(Value::as_str) == Some("ExternalName");
     let own = spec.get("clusterIP").and_then(Value::as_str).filter(|ip| !ip.is_empty()).map(str::to_owned);
     if external {
@@ -88,16 +87,21 @@ fn address(store: &mut Store, body: &mut Body) {
         store.addresses = store.addresses.saturating_add(1);
         std::net::Ipv4Addr::from(SERVICE_NETWORK + SERVICE_FIRST + store.addresses).to_string()
     });
-    spec.insert("clusterIPs".into(), json!([ip]));
-    spec.insert("clusterIP".into(), ip.into());
-    spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
-    spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
+    body.change("spec", |spec| {
+        spec["clusterIPs"] = json!([ip]);
+        spec["clusterIP"] = ip.into();
+        for (field, usual) in [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))] {
+            if spec.get(field).is_none() {
+                spec[field] = usual;
+            }
+        }
+    });
 }
 
 /// Unless it brings its own, a Job selects the pods that carry its uid.
 fn job_selector(meta: &Meta, body: &mut Body) {
-    let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    if spec.get("manualSelector") == Some(&Value::Bool(true)) {
+    let own = |spec: &Value| !spec.is_object() || spec.get("manualSelector") == Some(&Value::Bool(true));
+    if body.get("spec").is_none_or(own) {
         return;
     }
     let uid = meta.uid.clone().unwrap_or_default();
@@ -108,9 +112,10 @@ fn job_selector(meta: &Meta, body: &mut Body) {
         ("controller-uid", &uid),
         ("job-name", &name),
     ];
-    spec.insert("selector".into(), json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
-    let template = spec.entry("template").or_insert_with(|| json!({}));
-    for (label, value) in labels {
-        template["metadata"]["labels"][label] = json!(value);
-    }
+    body.change("spec", |spec| {
+        spec["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+        for (label, value) in labels {
+            spec["template"]["metadata"]["labels"][label] = json!(value);
+        }
+    });
 }

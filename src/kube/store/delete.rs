@@ -160,7 +160,7 @@ impl Store {
             // Not 0: it is this store that removes it, not whoever takes away the last finalizer.
             meta.deletion_grace_period_seconds = None;
             let mut body = old.body.clone();
-            body.insert("status".into(), serde_json::json!({"phase": "Terminating"}));
+            body.insert("status", serde_json::json!({"phase": "Terminating"}));
             marked = self.put(id, meta, body);
         }
         let content = DeleteOptions { propagation: options.propagation, ..DeleteOptions::default() };

@@ -2,17 +2,14 @@
 //!
 //! Follows apimachinery and apiserver: `rest.BeforeCreate`, `rest.BeforeUpdate`, `names.SimpleNameGenerator`.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use k8s_openapi::jiff::Timestamp;
-use serde_json::{Map, Value};
-
 use super::failure::{FieldError, Refusal, conflict, forbidden_field, invalid, modified};
 use super::object::Object;
 use crate::base::Stream;
 use crate::kube::kind::Kind;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
 
 pub(super) type Meta = ObjectMeta;
-pub(super) type Body = Map<String, Value>;
 
 /// The letters of generated names: apimachinery's `rand.String`, without vowels and look-alikes.
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -107,10 +104,4 @@ pub fn tidy(meta: &mut Meta) {
     meta.annotations.take_if(|annotations| annotations.is_empty());
     meta.finalizers.take_if(|finalizers| finalizers.is_empty());
     meta.owner_references.take_if(|owners| owners.is_empty());
-}
-
-/// Whether two metadata say the same, versions aside.
-pub fn same(a: &Meta, b: &Meta) -> bool {
-    let bare = |meta: &Meta| Meta { resource_version: None, ..meta.clone() };
-    bare(a) == bare(b)
 }

@@ -34,7 +34,7 @@ pub use patch::Patch;
 pub use selector::Selection;
 pub use write::{Part, Validation};
 
-use super::kind::{KindId, Kinds, ObjectKey};
+use super::kind::{Body, KindId, Kinds, ObjectKey};
 use crate::base::Stream;
 use failure::{not_found, too_large, too_old};
 use history::History;
@@ -196,7 +196,7 @@ impl Store {
     }
 
     /// A new version of an object, or a new object.
-    fn put(&mut self, kind: KindId, meta: meta::Meta, body: meta::Body) -> Arc<Object> {
+    fn put(&mut self, kind: KindId, meta: meta::Meta, body: Body) -> Arc<Object> {
         self.revision += 1;
         let object = Arc::new(Object::new(self.revision, meta, body));
         let objects = &mut self.tables[kind.0].objects;

@@ -13,7 +13,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use crate::kube::json;
-use crate::kube::kind::ObjectKey;
+use crate::kube::kind::{Body, ObjectKey};
 
 /// One version of one object.
 pub struct Object {
@@ -24,13 +24,13 @@ pub struct Object {
     /// `metadata`.
     pub meta: ObjectMeta,
     /// The rest: `apiVersion`, `kind`, `spec`, `status`, `data`…
-    pub body: Map<String, Value>,
+    pub body: Body,
     json: OnceLock<Bytes>,
 }
 
 impl Object {
     /// The object that `meta` and `body` make at `version`.
-    pub(super) fn new(version: u64, mut meta: ObjectMeta, body: Map<String, Value>) -> Self {
+    pub(super) fn new(version: u64, mut meta: ObjectMeta, body: Body) -> Self {
         meta.resource_version = Some(version.to_string());
         let namespace = meta.namespace.clone().unwrap_or_default();
         let name = meta.name.clone().unwrap_or_default();
@@ -52,7 +52,7 @@ impl Object {
 
     /// The whole as a value.
     pub fn to_value(&self) -> Value {
-        self.with_metadata(self.body.clone())
+        self.with_metadata(self.body.to_map())
     }
 
     /// What a status update reads: the whole but for what is neither its metadata nor its status.
@@ -102,7 +102,7 @@ impl Object {
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.body.len() + 1))?;
-        let in_head = |key: &String| matches!(key.as_str(), "apiVersion" | "kind");
+        let in_head = |key: &str| matches!(key, "apiVersion" | "kind");
         for (key, value) in self.body.iter().filter(|(key, _)| in_head(key)) {
             map.serialize_entry(key, value)?;
         }

@@ -6,8 +6,7 @@
 use serde_json::Value;
 
 use super::failure::FieldError;
-use super::meta::Body;
-use crate::kube::kind::Kind;
+use crate::kube::kind::{Body, Kind};
 
 /// A bound of a field.
 enum Bound {

@@ -46,11 +46,10 @@ impl Store {
             return Err(refuse(format!("pod {name} is already assigned to node \"{assigned}\"")));
         }
         let mut body = old.body.clone();
-        if let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut) {
-            spec.insert("nodeName".into(), node.into());
-        }
-        let status = body.entry("status").or_insert_with(|| json!({}));
-        scheduled(status, now);
+        body.change("spec", |spec| spec["nodeName"] = node.into());
+        let mut status = body.get("status").cloned().unwrap_or_else(|| json!({}));
+        scheduled(&mut status, now);
+        body.insert("status", status);
         Ok(self.replace(pods, &old, old.meta.clone(), body))
     }
 

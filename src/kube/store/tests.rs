@@ -315,7 +315,7 @@ fn claims_services_and_jobs_get_what_the_cluster_gives() {
         job.at("spec.selector.matchLabels").and_then(|l| l.get("batch.kubernetes.io/controller-uid")),
         Some(&uid)
     );
-    assert_eq!(job.body["spec"]["template"]["metadata"]["labels"]["job-name"], json!("j"));
+    assert_eq!(job.body.get("spec").unwrap()["template"]["metadata"]["labels"]["job-name"], json!("j"));
 }
 
 #[test]

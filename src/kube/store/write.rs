@@ -13,11 +13,12 @@ use super::failure::{
     Refusal, already_exists, bad_request, conflict, forbidden, invalid, method_not_allowed, not_found, required,
     unsupported_patch,
 };
-use super::meta::{self, Body, Meta};
+use super::meta::{self, Meta};
 use super::object::Object;
 use super::patch::Patch;
 use super::{Store, admission, validate};
-use crate::kube::kind::{Kind, KindId, ObjectKey, Parts};
+use crate::kube::kind::body::Field;
+use crate::kube::kind::{Body, Kind, KindId, ObjectKey, Parts};
 
 /// How often a generated name that is taken is drawn again: kube-apiserver's `RetryGenerateName`.
 const NAME_DRAWS_MAX: usize = 8;
@@ -199,14 +200,15 @@ impl Store {
         meta::carry_over(kind, old, &mut meta)?;
         let (meta, body) = match part {
             Part::Whole => whole(kind, old, meta, body)?,
-            Part::Status => status(kind, old, meta, body),
+            Part::Status => status(kind, old, meta, &body),
         };
         Ok(self.replace(id, old, meta, body))
     }
 
     /// Writes the next version of an object, or removes it if nothing keeps it; a version that says the same is not written.
-    pub(super) fn replace(&mut self, id: KindId, old: &Arc<Object>, meta: Meta, body: Body) -> Arc<Object> {
-        if body == old.body && meta::same(&meta, &old.meta) {
+    pub(super) fn replace(&mut self, id: KindId, old: &Arc<Object>, mut meta: Meta, body: Body) -> Arc<Object> {
+        meta.resource_version.clone_from(&old.meta.resource_version);
+        if meta == old.meta && body == old.body {
             return old.clone();
         }
         let over = meta.deletion_timestamp.is_some()
@@ -250,9 +252,9 @@ impl Store {
 /// What a main update makes of an object.
 fn whole(kind: &Kind, old: &Object, mut meta: Meta, mut body: Body) -> Result<Parts, Refusal> {
     if kind.has_status {
-        match old.body.get("status") {
-            Some(status) => drop(body.insert("status".into(), status.clone())),
-            None => drop(body.remove("status")),
+        match old.body.field("status") {
+            Some(status) => body.insert("status", status.clone()),
+            None => body.remove("status"),
         }
     }
     validate::update(kind, old, &body)?;
@@ -264,26 +266,27 @@ fn whole(kind: &Kind, old: &Object, mut meta: Meta, mut body: Body) -> Result<Pa
 
 fn spec_differs(kind: &Kind, old: &Body, new: &Body) -> bool {
     if !kind.custom {
-        return old.get("spec") != new.get("spec");
+        return old.field("spec") != new.field("spec");
     }
-    let rest = |body: &Body| {
-        let mut rest = body.clone();
-        rest.remove("status");
-        rest
-    };
-    rest(old) != rest(new)
+    fn rest(body: &Body) -> impl Iterator<Item = (&str, &Field)> {
+        body.iter().filter(|(name, _)| *name != "status")
+    }
+    rest(old).ne(rest(new))
 }
 
 /// What a status update makes of an object: of built-in kinds, labels and annotations go with the status.
-fn status(kind: &Kind, old: &Object, sent: Meta, mut body: Body) -> Parts {
+fn status(kind: &Kind, old: &Object, sent: Meta, sent_body: &Body) -> Parts {
     let mut meta = old.meta.clone();
     if !kind.custom {
         meta.labels = sent.labels;
         meta.annotations = sent.annotations;
     }
-    let kept = old.body.iter().filter(|(field, _)| *field != "status");
-    let kept = kept.map(|(field, value)| (field.clone(), value.clone()));
-    (meta, kept.chain(body.remove_entry("status")).collect())
+    let mut body = old.body.clone();
+    match sent_body.field("status") {
+        Some(status) => body.insert("status", status.clone()),
+        None => body.remove("status"),
+    }
+    (meta, body)
 }
 
 /// Objects of namespaces are made in one.

@@ -199,7 +199,7 @@ fn a_manifest_gets_upstreams_defaults() {
     });
     let ((_, body), unknown) = kind.decode(&value).unwrap();
     assert!(unknown.is_empty(), "{unknown:?}");
-    let spec = &body["spec"];
+    let spec = body.get("spec").unwrap();
     let quarter = json!({ "maxSurge": "25%", "maxUnavailable": "25%" });
     assert_eq!(spec["strategy"], json!({ "type": "RollingUpdate", "rollingUpdate": quarter }));
     assert_eq!((&spec["replicas"], &spec["revisionHistoryLimit"]), (&json!(1), &json!(10)));
