@@ -73,7 +73,7 @@ pub async fn run(client: Client, config: KubeletConfig, machine: Machine) -> Inf
     scope.spawn("events", events::run(client.clone(), notices, "kubelet".into(), node.clone()));
     scope.spawn("pod-status", statuses.clone().run(client.clone(), config.pod_status_retry));
     while let Err(error) = volumes.restore().await {
-        tracing::warn!(%error, "the mount table cannot be read");
+        tracing::warn!(%error, "the volumes of before cannot be found");
         sleep(Duration::from_secs(1)).await;
     }
     let of_node = |field: &str| ListParams::default().fields(&format!("{field}={node}"));

@@ -415,7 +415,8 @@ impl VolumeHost for Double {
 
     fn make_dir(&self, path: String) -> Mounted<'_, ()> {
         Box::pin(async move {
-            lock(&self.state).dirs.insert(path);
+            let parents = path.match_indices('/').skip(1).map(|(at, _)| path[..at].to_owned());
+            lock(&self.state).dirs.extend(parents.chain([path.clone()]));
             Ok(())
         })
     }

@@ -203,6 +203,19 @@ fn nodes_register_and_pods_run_on_their_own_node() {
 }
 
 #[test]
+fn the_directory_of_the_kubelet_is_there_for_the_first_pod() {
+    let stage = Stage::new(6, &[("app:1", steady())]);
+    let volumes = json!([{"name": "own", "hostPath": {"path": "/var/lib/kubelet", "type": "Directory"}}]);
+    let other = json!([{"name": "own", "hostPath": {"path": "/var/lib/other", "type": "Directory"}}]);
+    for (name, volumes, mounted) in [("own", volumes, true), ("other", other, false)] {
+        stage.create(name, 0, "app:1", json!({}), json!({ "volumes": volumes }));
+        stage.run_until(stage.secs() + 10);
+        let failed = stage.reasons(name).iter().any(|(reason, _)| reason == "FailedMount");
+        assert_eq!((phase(&stage.pod(name).unwrap()), failed), (if mounted { "Running" } else { "Pending" }, !mounted));
+    }
+}
+
+#[test]
 fn a_pod_that_comes_before_its_labels_is_not_refused() {
     let stage = Stage::new(5, &[("app:1", steady())]);
     let (relay, host) = (Arc::new(Relay::default()), stage.lab.world.add_host("relay", [10, 0, 0, 102].into()));

@@ -80,11 +80,15 @@ impl VolumeManager {
         Self { client, host, drivers, root, retry, state: Arc::default(), changed, staging }
     }
 
-    /// Finds what a kubelet before has staged.
+    /// Makes the kubelet's own directories, which pods may mount, as upstream's `setupDataDirs`, and finds what a kubelet before
+    /// has staged.
     ///
     /// # Errors
-    /// The mount table cannot be read.
+    /// The disk cannot be written, or the mount table not be read.
     pub async fn restore(&self) -> Result<(), MountError> {
+        for dir in ["plugins", "pods"] {
+            self.host.make_dir(format!("{}/{dir}", self.root)).await?;
+        }
         let mounts = self.host.mounts().await?;
         let plugins = format!("{}/plugins/kubernetes.io/csi/", self.root);
         for (staged, _) in &mounts {
