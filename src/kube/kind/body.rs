@@ -182,19 +182,19 @@ impl Field {
 
     /// Its value.
     pub fn tree(&self) -> &Value {
-        self.0.tree.get_or_init(|| read(self.0.text.get()))
+        self.0.tree.get_or_init(|| read(self.0.text.get().map(|text| &**text)))
     }
 
     fn into_tree(self) -> Value {
         match Arc::try_unwrap(self.0) {
-            Ok(Both { text, tree }) => tree.into_inner().unwrap_or_else(|| read(text.get())),
+            Ok(Both { text, tree }) => tree.into_inner().unwrap_or_else(|| read(text.get().map(|text| &**text))),
             Err(shared) => Self(shared).tree().clone(),
         }
     }
 }
 
-fn read(text: Option<&Box<RawValue>>) -> Value {
-    match text.map_or("null", |text| text.get()).parse() {
+fn read(text: Option<&RawValue>) -> Value {
+    match text.map_or("null", RawValue::get).parse() {
         Ok(tree) => tree,
         Err(error) => unreachable!("a text of serde_json's is JSON and flat enough: {error}"),
     }

@@ -208,25 +208,26 @@ impl Kubelet {
         let seen_before = !found.is_empty() || status.start_time.is_some();
         let takes = pod.spec.as_ref().map(requests);
         let ended = pod.metadata.deletion_timestamp.is_some();
-        if !seen_before && !ended {
-            if let Err(refusal) = self.admit(pod).await {
-                let notice = Notice {
-                    object: reference(&id),
-                    warning: true,
-                    reason: refusal.reason.clone(),
-                    message: refusal.message.clone(),
-                };
-                self.shared.events.tell(notice);
-                let machine = PodMachine::rejected(
-                    config.pod.clone(),
-                    pod.clone(),
-                    host_ip,
-                    moment(),
-                    &refusal.reason,
-                    &refusal.message,
-                );
-                return (machine, Plan::default());
-            }
+        if !seen_before
+            && !ended
+            && let Err(refusal) = self.admit(pod).await
+        {
+            let notice = Notice {
+                object: reference(&id),
+                warning: true,
+                reason: refusal.reason.clone(),
+                message: refusal.message.clone(),
+            };
+            self.shared.events.tell(notice);
+            let machine = PodMachine::rejected(
+                config.pod.clone(),
+                pod.clone(),
+                host_ip,
+                moment(),
+                &refusal.reason,
+                &refusal.message,
+            );
+            return (machine, Plan::default());
         }
         if let Some(takes) = takes {
             lock(&self.shared.admitted).insert(id.uid.clone(), takes);
