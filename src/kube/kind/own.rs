@@ -131,10 +131,7 @@ mod tests {
         let typed: K = serde_json::from_slice(&own).unwrap();
         assert_eq!(write(&typed).unwrap(), own, "{}", kind.kind);
         assert_eq!(kind.decode_own(&own), Some(parts), "{}, known to be its own", kind.kind);
-        let status_alone = |(meta, mut body): Parts| {
-            body.retain(|field| field == "status");
-            (meta, body)
-        };
+        let status_alone = |(meta, body): Parts| (meta, body.get("status").cloned());
         let got = kind.decode_own_status(&own).map(status_alone);
         assert_eq!(got, kind.decode_own(&own).map(status_alone), "{}, its status", kind.kind);
         let spaced = [&own[..], b" "].concat();

@@ -2,12 +2,13 @@
 //!
 //! Follows apimachinery and apiserver: `rest.BeforeCreate`, `rest.BeforeUpdate`, `names.SimpleNameGenerator`.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+
 use super::failure::{FieldError, Refusal, conflict, forbidden_field, invalid, modified};
 use super::object::Object;
 use crate::base::Stream;
 use crate::kube::kind::Kind;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use k8s_openapi::jiff::Timestamp;
 
 pub(super) type Meta = ObjectMeta;
 

@@ -101,7 +101,7 @@ impl Object {
 
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.body.len() + 1))?;
+        let mut map = serializer.serialize_map(None)?;
         let in_head = |key: &str| matches!(key, "apiVersion" | "kind");
         for (key, value) in self.body.iter().filter(|(key, _)| in_head(key)) {
             map.serialize_entry(key, value)?;

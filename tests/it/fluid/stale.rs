@@ -13,9 +13,8 @@ use stormglass::kube::fluid::api::{AlluxioRuntime, Dataset, DatasetPhase};
 use stormglass::kube::fluid::profile::Profile;
 use stormglass::rt::time::sleep;
 
-use crate::relay::Relay;
-
 use super::stage::{SECOND, Stage, hbase, object, of_the_document, row};
+use crate::relay::Relay;
 
 /// Runs `story` as a user whose cluster's runtime controller hears of everything by way of a relay.
 fn tell<F: Future<Output = ()> + Send + 'static>(story: impl FnOnce(Client, Arc<Relay>) -> F) {
